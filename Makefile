@@ -1,0 +1,108 @@
+# Needs make and Python >= 3.11 with venv; everything else is installed into .venv, pinned and hashed.
+#
+#   make run        the demo on http://127.0.0.1:8000 (another port: make run PORT=9000)
+#   make test       the whole test suite
+#   make check      formatter, linter, types, tests, coverage
+#   make format     rewrite the code the way `make check` wants it
+#   make coverage   the tests with their branch coverage, and the gate that `make check` enforces
+#   make lock       requirements*.in -> requirements*.txt (newest versions: make lock UPGRADE=--upgrade)
+#   make clean      remove everything that make made, demo data included
+
+# Another interpreter: make run PYTHON=/usr/bin/python3.13
+PYTHON ?=
+# Test processes; 0 runs the tests in this one.
+WORKERS ?= 2
+# More arguments for pytest: make test ARGS="-k consent"
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Always `python -m NAME`, never bin/NAME: the scripts hold the folder's old path after it was moved.
+PY := $(BIN)/python
+# Set by `make coverage`, so that what it measures is `make test` and nothing else.
+MEASURE ?=
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile $(MEASURE) $(ARGS)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+ifdef PORT
+export PORT
+endif
+
+# A .venv whose interpreter went away (upgraded, moved) is as good as none.
+ifneq ($(shell $(PY) -c "import sys, pip; print(sys.version_info >= (3, 11))" 2>/dev/null),True)
+.PHONY: $(PY)
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check coverage format lint types lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+run: $(VENV)/.installed
+	@exec $(PY) -m flask demo
+
+test: $(VENV)/.installed-dev
+	@$(PYTEST)
+
+check: lint types coverage
+
+lint: $(VENV)/.installed-dev
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+
+types: $(VENV)/.installed-dev
+	@$(PY) -m mypy
+
+coverage: $(VENV)/.installed-dev
+	@$(PY) -m coverage erase
+	@$(MAKE) --no-print-directory test MEASURE="--cov --cov-report="
+	@$(PY) -m coverage json -q -o .coverage.json
+	@$(PY) .ci/coverage_gate.py .coverage.json
+
+format: $(VENV)/.installed-dev
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+# The development file is resolved against the first one, so that tests run on the versions that are deployed.
+LOCK = $(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-config \
+	--default-index https://pypi.org/simple --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+lock: $(VENV)/.installed-dev
+	@$(LOCK) --output-file requirements.txt requirements.in
+	@$(LOCK) --output-file requirements-dev.txt --constraint requirements.txt requirements-dev.in
+
+clean:
+	rm -rf $(VENV) instance .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@python=""; \
+	for candidate in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 python; do \
+		if [ -n "$$candidate" ] && \
+			"$$candidate" -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; then \
+			python="$$candidate"; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Keyporter needs Python 3.11 or newer; install it, or name it: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$python" -c "import ensurepip, venv" >/dev/null 2>&1; then \
+		echo "$$python has no venv module; install it (on Debian and Ubuntu: apt-get install python3-venv)" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$python --version)" >&2; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV)
+
+# The stamps: newer than the lock file means installed. Written last, so a broken installation is tried again.
+$(VENV)/.installed: requirements.txt | $(PY)
+	@echo "Installing what the server needs (once; requirements.txt)" >&2
+	@$(PY) -m pip install --quiet --require-hashes --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt | $(PY)
+	@echo "Installing what the tests need (once; requirements-dev.txt)" >&2
+	@$(PY) -m pip install --quiet --require-hashes --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,61 @@
+"""The authorization server. Nothing of it is imported before create_app() is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from config import Config
+
+
+def create_app(config: Config) -> Flask:
+    """One application, wired from its capabilities; each says for itself what is special about it."""
+    from flask import Flask
+
+    from app import (
+        accounts,
+        audit,
+        client_manager,
+        clients,
+        consent,
+        errors,
+        extensions,
+        headers,
+        health,
+        logs,
+        oauth,
+        operation,
+        tenants,
+        tokens,
+        transport,
+        words,
+    )
+
+    app = Flask(__name__, instance_path=config.INSTANCE_PATH)
+    app.config.from_object(config)
+    # A redirect to another spelling of an address would send credentials twice; there is one spelling.
+    app.url_map.merge_slashes = False
+
+    extensions.init_app(app)
+    logs.init_app(app)
+    errors.init_app(app)
+    headers.init_app(app)
+    tenants.init_app(app)
+    transport.init_app(app)
+    app.register_blueprint(health.bp)
+    words.init_app(app)
+    audit.init_app(app)
+    accounts.init_app(app)
+    clients.init_app(app)
+    tokens.init_app(app)
+    oauth.init_app(app)
+    consent.init_app(app)
+    client_manager.init_app(app)
+    operation.init_app(app)
+    if config.DEMO:
+        from app import demo
+
+        demo.init_app(app)
+    return app

@@ -1,0 +1,144 @@
+"""Deployment-wide settings, read from the environment once, at start-up.
+
+What differs between tenants (lifetimes, branding, PKCE policy) is stored with
+the tenant instead: see app/tenants/models.py.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: Shorter keys can be guessed; `flask secret-key` makes longer ones.
+SECRET_KEY_MIN_LENGTH = 32
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
+
+
+class ConfigError(Exception):
+    """The environment does not describe a server we are willing to start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a process must know before it serves; immutable afterwards.
+
+    Names in capitals are Flask's or an extension's own and are handed on as
+    they are. There are no defaults for secrets.
+    """
+
+    SECRET_KEY: str
+    SECRET_KEY_FALLBACKS: tuple[str, ...] = ()
+    SQLALCHEMY_DATABASE_URI: str = "sqlite:///keyporter.db"
+    #: How many proxies in front of us may set X-Forwarded-For, -Proto and -Host.
+    TRUSTED_PROXIES: int = 0
+    #: The port that loopback and *.localhost addresses are printed with.
+    PORT: int = 8000
+    PRODUCT_NAME: str = "Keyporter"
+    LOG_LEVEL: str = "INFO"
+    LOG_FORMAT: str = "text"
+    #: Seconds for which a worker may keep a tenant's settings in memory before reading them again.
+    TENANT_CACHE_SECONDS: int = 30
+    #: Seconds a statement may wait for the database before the request is answered with 503.
+    DATABASE_TIMEOUT_SECONDS: int = 5
+    #: True only for `flask demo`: adds the sample app and the sample API.
+    DEMO: bool = False
+    #: Where the demo keeps its people and passwords; unused otherwise.
+    INSTANCE_PATH: str | None = None
+    TESTING: bool = False
+    #: Seconds a page's form stays valid; as long as a session lives.
+    WTF_CSRF_TIME_LIMIT: int | None = None
+    #: No form of ours is larger; machine requests are bounded lower, see app/oauth/views.py.
+    MAX_CONTENT_LENGTH: int = 256 * 1024
+    MAX_FORM_MEMORY_SIZE: int = 256 * 1024
+    MAX_FORM_PARTS: int = 200
+    #: What `flask doctor` says about this configuration; empty when it is sound.
+    problems: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Config:
+        """Read the settings from ``env``, usually ``os.environ``.
+
+        Raises ConfigError, with one sentence for a person, if the environment
+        is incomplete or contradictory. Under the ``flask`` command a missing or
+        short SECRET_KEY is replaced by a random one, because commands sign
+        nothing and ``flask secret-key`` has to run before there is a key.
+        """
+        problems: list[str] = []
+        secret_key = _read(env, "SECRET_KEY") or ""
+        if len(secret_key) < SECRET_KEY_MIN_LENGTH:
+            problem = "SECRET_KEY is missing or too short. Make one:  flask secret-key"
+            if not env.get("FLASK_RUN_FROM_CLI"):
+                raise ConfigError(problem)
+            problems.append(problem)
+            secret_key = secrets.token_urlsafe(48)
+        fallbacks = tuple(key for key in (_read(env, "SECRET_KEY_FALLBACKS") or "").split(",") if key.strip())
+        return cls(
+            SECRET_KEY=secret_key,
+            SECRET_KEY_FALLBACKS=tuple(key.strip() for key in fallbacks),
+            SQLALCHEMY_DATABASE_URI=_database_url(_read(env, "DATABASE_URL")),
+            TRUSTED_PROXIES=_number(env, "TRUSTED_PROXIES", default=0, least=0, most=10),
+            PORT=_number(env, "PORT", default=8000, least=1, most=65535),
+            PRODUCT_NAME=env.get("PRODUCT_NAME") or "Keyporter",
+            LOG_LEVEL=_choice(env, "LOG_LEVEL", LOG_LEVELS, "INFO", fold=str.upper),
+            LOG_FORMAT=_choice(env, "LOG_FORMAT", LOG_FORMATS, "text", fold=str.lower),
+            DEMO=env.get("KEYPORTER_DEMO") == "1",
+            INSTANCE_PATH=env.get("KEYPORTER_INSTANCE") or None,
+            problems=tuple(problems),
+        )
+
+    @property
+    def SQLALCHEMY_ENGINE_OPTIONS(self) -> dict[str, Any]:  # noqa: N802 - Flask-SQLAlchemy's name
+        """Time limits, so that a database that hangs is an answer and not a stuck worker."""
+        timeout = self.DATABASE_TIMEOUT_SECONDS
+        if self.SQLALCHEMY_DATABASE_URI.startswith("sqlite"):
+            return {"connect_args": {"timeout": timeout}}
+        return {
+            "pool_pre_ping": True,
+            "pool_timeout": timeout,
+            "connect_args": {
+                "connect_timeout": timeout,
+                "options": f"-c statement_timeout={timeout * 1000} -c lock_timeout={timeout * 1000} -c timezone=UTC",
+            },
+        }
+
+
+def _read(env: Mapping[str, str], name: str) -> str | None:
+    """The value of ``name``, or the first line of the file that ``NAME_FILE`` names."""
+    path = env.get(f"{name}_FILE")
+    if not path:
+        return env.get(name) or None
+    if env.get(name):
+        raise ConfigError(f"Set {name} or {name}_FILE, not both.")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}_FILE cannot be read: {path}") from error
+
+
+def _database_url(url: str | None) -> str:
+    if not url:
+        return "sqlite:///keyporter.db"
+    if url.startswith("postgres://"):
+        url = "postgresql://" + url.removeprefix("postgres://")
+    if not url.startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
+        raise ConfigError("DATABASE_URL must start with postgresql:// or sqlite://.")
+    return url
+
+
+def _number(env: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
+    text = env.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise ConfigError(f"{name} must be a number from {least} to {most}.")
+    return int(text)
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...], default: str, *, fold: Any) -> str:
+    value: str = fold(env.get(name) or default)
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of: {', '.join(choices)}.")
+    return value

@@ -1,0 +1,64 @@
+"""The shape of Keyporter's tokens, codes and generated secrets.
+
+40 characters of ``[A-Za-z0-9]``: ``kp``, a letter for the kind, two characters
+for the month of expiry (base 62, months since January 2020; ``00`` where there
+is none), 29 random characters (172 bits) and a CRC-32 in base 62. A string that
+is not of this shape is refused without asking anybody, and secret scanners can
+search for ``\\bkp[arcs][0-9A-Za-z]{37}\\b``.
+
+The checksum is no protection: it finds typing errors and noise, not forgeries.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+LENGTH = 40
+RANDOM_LENGTH = 29
+
+ACCESS_TOKEN = "a"
+REFRESH_TOKEN = "r"
+AUTHORIZATION_CODE = "c"
+CLIENT_SECRET = "s"
+
+_CHECKSUM_LENGTH = 6
+_DIGITS = {character: value for value, character in enumerate(ALPHABET)}
+
+
+def is_well_formed(text: str, kind: str) -> bool:
+    """True if ``text`` has the shape and the checksum of a ``kind``, one of the letters above."""
+    return (
+        len(text) == LENGTH
+        and text.isascii()
+        and text.isalnum()
+        and text[:2] == "kp"
+        and text[2] == kind
+        and text[-_CHECKSUM_LENGTH:] == checksum(text[:-_CHECKSUM_LENGTH])
+    )
+
+
+def checksum(body: str) -> str:
+    """The six characters that follow ``body``: its CRC-32 in base 62, most significant first."""
+    return encode(zlib.crc32(body.encode("ascii")), _CHECKSUM_LENGTH)
+
+
+def expiry_month(text: str) -> int:
+    """The month of expiry that a well-formed ``text`` names, in months since January 2020."""
+    return _DIGITS[text[3]] * 62 + _DIGITS[text[4]]
+
+
+def month_of(epoch: int) -> int:
+    """Months from January 2020 to the month of ``epoch`` (UTC epoch seconds)."""
+    moment = time.gmtime(epoch)
+    return (moment.tm_year - 2020) * 12 + moment.tm_mon - 1
+
+
+def encode(number: int, width: int) -> str:
+    """``number`` in base 62, padded with ``0`` to ``width`` characters."""
+    characters = []
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        characters.append(ALPHABET[digit])
+    return "".join(reversed(characters))

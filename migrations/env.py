@@ -1,0 +1,51 @@
+"""Alembic's environment: run by `flask db ...` inside the application's context."""
+
+from __future__ import annotations
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import Connection
+
+config = context.config
+db = current_app.extensions["migrate"].db
+
+#: Any number; the same for all who migrate. Two servers that start at once then migrate one after the other.
+_MIGRATION_LOCK = 7_262_026
+
+
+def run_migrations_offline() -> None:
+    """Print the SQL instead of running it (`flask db upgrade --sql`)."""
+    context.configure(
+        url=db.engine.url.render_as_string(hide_password=False),
+        target_metadata=db.metadata,
+        literal_binds=True,
+        render_as_batch=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_migrations_online() -> None:
+    with db.engine.connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=db.metadata,
+            **current_app.extensions["migrate"].configure_args,
+        )
+        with context.begin_transaction():
+            _wait_for_others(connection)
+            context.run_migrations()
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """Hold a lock for this transaction; SQLite's first write does that by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = '0'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+
+
+if context.is_offline_mode():
+    run_migrations_offline()
+else:
+    run_migrations_online()
