@@ -1,0 +1,18 @@
+"""People of a tenant: users, sign-in, sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    from app.accounts import session
+    from app.accounts.commands import user_commands
+    from app.accounts.views import bp
+
+    session.init_app(app)
+    app.register_blueprint(bp)
+    app.cli.add_command(user_commands)

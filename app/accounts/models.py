@@ -1,0 +1,59 @@
+"""Users and their sessions. Every key leads with the tenant: the same e-mail in two tenants is two users."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import Model, new_id
+
+ADMIN = "admin"
+MEMBER = "member"
+
+
+class User(Model):
+    """A person of one tenant.
+
+    ``generation`` is carried by sessions, codes and tokens; disabling the user
+    or setting a new password raises it, which ends them all at once.
+    """
+
+    __tablename__ = "user_account"
+    __table_args__ = (UniqueConstraint("tenant_id", "email_key"),)
+
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id, autoincrement=False)
+    email: Mapped[str]
+    #: The e-mail address as it is compared: case-folded.
+    email_key: Mapped[str]
+    name: Mapped[str]
+    role: Mapped[str] = mapped_column(default=MEMBER)
+    #: argon2id; None until a password is set.
+    password_hash: Mapped[str | None]
+    disabled: Mapped[bool] = mapped_column(default=False)
+    generation: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[int]
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == ADMIN
+
+
+class UserSession(Model):
+    """A browser that is signed in. Deleting the row signs it out, whatever cookie it keeps."""
+
+    __tablename__ = "user_session"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["user_account.tenant_id", "user_account.id"], ondelete="CASCADE"
+        ),
+        Index("ix_user_session_user", "tenant_id", "user_id"),
+    )
+
+    tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: SHA-256 of the session id in the cookie.
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[int]
+    user_generation: Mapped[int]
+    signed_in_at: Mapped[int]
+    expires_at: Mapped[int]

@@ -1,0 +1,153 @@
+"""Every SQL statement about users and sessions. ``tenant_id`` comes first, so that forgetting it is a TypeError."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app import credentials
+from app.accounts.models import ADMIN, MEMBER, User, UserSession
+from app.extensions import db
+
+PASSWORD_MIN_LENGTH = 10
+PASSWORD_MAX_LENGTH = 256
+
+_EMAIL = re.compile(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,189}")
+
+
+class UserError(ValueError):
+    """A user cannot be made or changed like this; the text is for a person."""
+
+
+def find_user_by_email(tenant_id: int, email: str) -> User | None:
+    statement = select(User).where(User.tenant_id == tenant_id, User.email_key == _key(email))
+    return db.session.scalars(statement).first()
+
+
+def find_user(tenant_id: int, user_id: int) -> User | None:
+    return db.session.get(User, (tenant_id, user_id))
+
+
+def list_users(tenant_id: int) -> list[User]:
+    return list(
+        db.session.scalars(select(User).where(User.tenant_id == tenant_id).order_by(User.email_key))
+    )
+
+
+def list_admins(tenant_id: int) -> list[User]:
+    """The tenant's admins who can sign in, by name."""
+    statement = select(User).where(User.tenant_id == tenant_id, User.role == ADMIN, User.disabled.is_(False))
+    return list(db.session.scalars(statement.order_by(User.name)))
+
+
+def create_user(
+    tenant_id: int, email: str, name: str, now: int, *, password: str | None = None, admin: bool = False
+) -> User:
+    """Add a user. Raises UserError. Without a password the user cannot sign in yet."""
+    email = email.strip()
+    name = " ".join(name.split())
+    if not _EMAIL.fullmatch(email):
+        raise UserError(f"'{email}' is not an e-mail address.")
+    if not 1 <= len(name) <= 80 or not name.isprintable():
+        raise UserError("A name has 1 to 80 characters.")
+    user = User(
+        tenant_id=tenant_id,
+        email=email,
+        email_key=_key(email),
+        name=name,
+        role=ADMIN if admin else MEMBER,
+        password_hash=None if password is None else credentials.hash_password(_checked_password(password)),
+        created_at=now,
+    )
+    try:
+        with db.session.begin_nested():
+            db.session.add(user)
+    except IntegrityError as error:
+        raise UserError(f"There is a user {email} already.") from error
+    return user
+
+
+def set_password(tenant_id: int, user_id: int, password: str) -> None:
+    """Set a new password; ends the user's sessions, codes and tokens. Raises UserError."""
+    password_hash = credentials.hash_password(_checked_password(password))
+    _update(tenant_id, user_id, password_hash=password_hash, generation=User.generation + 1)
+    _end_sessions(tenant_id, user_id)
+
+
+def disable_user(tenant_id: int, user_id: int) -> None:
+    """Turn the user off; ends the user's sessions, codes and tokens for good."""
+    _update(tenant_id, user_id, disabled=True, generation=User.generation + 1)
+    _end_sessions(tenant_id, user_id)
+
+
+def enable_user(tenant_id: int, user_id: int) -> None:
+    _update(tenant_id, user_id, disabled=False)
+
+
+def add_session(user: User, digest: bytes, now: int, expires_at: int) -> None:
+    """Remember a browser that ``user`` just signed in with; times are epoch seconds."""
+    db.session.add(
+        UserSession(
+            tenant_id=user.tenant_id,
+            digest=digest,
+            user_id=user.id,
+            user_generation=user.generation,
+            signed_in_at=now,
+            expires_at=expires_at,
+        )
+    )
+
+
+def find_signed_in_user(tenant_id: int, digest: bytes, now: int) -> User | None:
+    """The user of a live session; one statement. A session of another generation is over."""
+    statement = (
+        select(User)
+        .join(UserSession, (UserSession.tenant_id == User.tenant_id) & (UserSession.user_id == User.id))
+        .where(
+            UserSession.tenant_id == tenant_id,
+            UserSession.digest == digest,
+            UserSession.expires_at > now,
+            UserSession.user_generation == User.generation,
+            User.disabled.is_(False),
+        )
+        .execution_options(populate_existing=True)
+    )
+    return db.session.scalars(statement).first()
+
+
+def end_session(tenant_id: int, digest: bytes) -> None:
+    db.session.execute(
+        delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest == digest)
+    )
+
+
+def purge_sessions(tenant_id: int, now: int) -> int:
+    """Delete the tenant's sessions that are over; returns how many."""
+    result = db.session.execute(
+        delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.expires_at <= now)
+    )
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def _end_sessions(tenant_id: int, user_id: int) -> None:
+    db.session.execute(
+        delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.user_id == user_id)
+    )
+
+
+def _update(tenant_id: int, user_id: int, **values: object) -> None:
+    db.session.execute(
+        update(User).where(User.tenant_id == tenant_id, User.id == user_id).values(**values)
+    )
+
+
+def _key(email: str) -> str:
+    return email.strip().casefold()
+
+
+def _checked_password(password: str) -> str:
+    if not PASSWORD_MIN_LENGTH <= len(password) <= PASSWORD_MAX_LENGTH:
+        raise UserError(f"A password has {PASSWORD_MIN_LENGTH} to {PASSWORD_MAX_LENGTH} characters.")
+    return password

@@ -1,0 +1,190 @@
+"""Who is signed in: the cookie, the session row behind it, and the guards of the pages.
+
+The cookie is Flask's signed one, with the tenant in the signature's salt: a
+cookie, and with it a CSRF token, copied from one tenant's host to another's is
+no cookie there. What it holds is the id of a row in ``user_session``; signing
+out deletes the row, so a copy of the cookie is worth nothing afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import ParamSpec, cast
+from urllib.parse import urlsplit
+
+from flask import Flask, abort, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask.typing import ResponseReturnValue
+from flask.wrappers import Request
+from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import credentials
+from app.accounts import registry
+from app.accounts.models import User
+from app.audit.log import Actor
+from app.machine_paths import is_machine_path
+from app.tenants.current import current_tenant, find_tenant
+
+P = ParamSpec("P")
+
+#: Seconds for which a browser stays signed in.
+SESSION_SECONDS = 12 * 3600
+
+_SESSION_ID = "sid"
+
+
+class TenantSessionInterface(SecureCookieSessionInterface):
+    """Flask's signed cookie, bound to the tenant of the host.
+
+    Host-only always; on https marked Secure and prefixed ``__Host-``, which
+    stops a neighbouring host from setting it (RFC 6265bis section 4.1.3).
+    """
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return "__Host-keyporter" if request.is_secure else "keyporter"
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+    def get_cookie_domain(self, app: Flask) -> None:
+        return None
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return "/"
+
+    def get_cookie_samesite(self, app: Flask) -> str:
+        return "Lax"
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        # None is Flask's session that cannot be written. Machine endpoints read no cookie, and the tenant must not
+        # be looked up for them here: Flask opens the session before it knows which view will answer.
+        if is_machine_path(request.path) or request.path.startswith("/static/"):
+            return None
+        try:
+            tenant = find_tenant()
+        except SQLAlchemyError:
+            # Raised again, and answered, where the request enters its tenant: an error in here has no answer.
+            return None
+        return None if tenant is None else super().open_session(app, request)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        tenant = find_tenant()
+        if tenant is None:
+            return None
+        keys = [*app.config["SECRET_KEY_FALLBACKS"], app.config["SECRET_KEY"]]
+        return URLSafeTimedSerializer(
+            keys,
+            salt=f"session of tenant {tenant.id}",
+            serializer=self.serializer,
+            signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
+        )
+
+
+def init_app(app: Flask) -> None:
+    app.session_interface = TenantSessionInterface()
+
+
+def sign_in(user: User) -> None:
+    """Start a new session for ``user``; what the browser had before, CSRF token included, is over."""
+    now = int(time.time())
+    sign_out()
+    session_id = credentials.new_session_id()
+    session[_SESSION_ID] = session_id
+    registry.add_session(user, credentials.digest(session_id), now, now + SESSION_SECONDS)
+    g.user = user
+
+
+def sign_out() -> None:
+    """End the browser's session, on the server and in the cookie."""
+    session_id = session.get(_SESSION_ID)
+    if isinstance(session_id, str):
+        registry.end_session(current_tenant.id, credentials.digest(session_id))
+    session.clear()
+    g.user = None
+
+
+def find_signed_in_user() -> User | None:
+    """The user of this request, looked up once."""
+    if "user" not in g:
+        session_id = session.get(_SESSION_ID)
+        g.user = (
+            registry.find_signed_in_user(
+                current_tenant.id, credentials.digest(session_id), int(time.time())
+            )
+            if isinstance(session_id, str)
+            else None
+        )
+    return cast("User | None", g.user)
+
+
+def login_required(
+    view: Callable[P, ResponseReturnValue],
+) -> Callable[P, ResponseReturnValue]:
+    """Only for people who are signed in; others are sent to sign-in and come back."""
+
+    @functools.wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if find_signed_in_user() is None:
+            return ask_to_sign_in()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def admin_required(
+    view: Callable[P, ResponseReturnValue],
+) -> Callable[P, ResponseReturnValue]:
+    """Only for the tenant's admins; members get 403 and learn who the admins are."""
+
+    @functools.wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        user = find_signed_in_user()
+        if user is None:
+            return ask_to_sign_in()
+        if not user.is_admin:
+            names = ", ".join(admin.name for admin in registry.list_admins(current_tenant.id))
+            abort(403, f"Only admins can manage API clients. Your admins: {names or 'nobody yet'}.")
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def ask_to_sign_in(next_url: str | None = None) -> ResponseReturnValue:
+    """Send the browser to sign-in and, after it, to ``next_url``: this page unless said otherwise.
+
+    A form that outlived its session cannot be sent again by a redirect, so
+    after a POST the person starts from the page itself.
+    """
+    if next_url is None:
+        next_url = request.full_path.rstrip("?")
+    return redirect(url_for("accounts.sign_in", next=next_url), 303)
+
+
+def local_path(url: str | None) -> str | None:
+    """``url`` if it leads to a path of this host, else None.
+
+    Browsers read ``//host``, ``/\\host`` and addresses with control characters
+    as other hosts, whatever a URL parser says.
+    """
+    if not url or not url.startswith("/") or url.startswith(("//", "/\\")):
+        return None
+    if "\\" in url or any(ord(character) < 0x21 or ord(character) == 0x7F for character in url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return None if parts.scheme or parts.netloc or parts.path.startswith("//") else url
+
+
+def current_actor() -> Actor:
+    """The signed-in user, for the audit log."""
+    user = find_signed_in_user()
+    if user is None:
+        return Actor(kind="system", name="nobody", address=request.remote_addr, request_id=g.get("request_id"))
+    return Actor(
+        kind="user", name=user.name, id=user.id, address=request.remote_addr, request_id=g.get("request_id")
+    )

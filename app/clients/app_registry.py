@@ -1,0 +1,174 @@
+"""Every SQL statement about apps. They are the operator's; only their client rows belong to tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, exists, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app import credentials
+from app.clients import redirect_uris as uri_rules
+from app.clients.models import APP_ID_PREFIX, App, Client
+from app.clients.registry import check_name
+from app.credentials import StoredSecret
+from app.extensions import db
+from app.tenants.models import Tenant
+
+#: Whose name a client row carries that was not made by a tenant's admin.
+OPERATOR_NAME = "the operator"
+
+
+def create_app(
+    *,
+    name: str,
+    redirect_uris: Sequence[str],
+    now: int,
+    secret: StoredSecret | None,
+    publisher: str = "",
+    first_party: bool = False,
+    pkce_required: bool = False,
+    all_tenants: bool = False,
+    client_id: str | None = None,
+) -> App:
+    """Register an app; without a ``secret`` it is a public one (RFC 6749 section 2.1).
+
+    Raises ClientError for the name, RedirectUriError for a redirect URI.
+    """
+    app = App(
+        client_id=client_id or credentials.new_client_id(APP_ID_PREFIX),
+        name=check_name(name),
+        publisher=" ".join(publisher.split())[:80],
+        redirect_uris="\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris)),
+        public=secret is None,
+        pkce_required=pkce_required,
+        first_party=first_party,
+        all_tenants=all_tenants,
+        secret_algorithm=secret.algorithm if secret else None,
+        secret_value=secret.value if secret else None,
+        secret_created_at=now if secret else None,
+        created_at=now,
+    )
+    db.session.add(app)
+    db.session.flush()
+    return app
+
+
+def find_app(client_id: str) -> App | None:
+    statement = select(App).where(App.client_id == client_id)
+    return db.session.scalars(statement.execution_options(populate_existing=True)).first()
+
+
+def list_apps() -> list[App]:
+    return list(db.session.scalars(select(App).order_by(App.name, App.id)))
+
+
+def list_tenants_of(app: App) -> list[str]:
+    """The short names of the tenants that ``app`` is turned on for."""
+    statement = (
+        select(Tenant.slug)
+        .join(Client, Client.tenant_id == Tenant.id)
+        .where(Client.app_id == app.id, Client.disabled.is_(False))
+    )
+    return list(db.session.scalars(statement.order_by(Tenant.slug)))
+
+
+def turn_on(app: App, tenant_id: int, now: int) -> None:
+    """Let ``app`` work on a tenant. What it held there before it was turned off is alive again."""
+    turned_on = db.session.execute(
+        update(Client)
+        .where(Client.tenant_id == tenant_id, Client.app_id == app.id)
+        .values(disabled=False, version=Client.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    if turned_on.rowcount:  # type: ignore[attr-defined]
+        return
+    try:
+        with db.session.begin_nested():
+            # The row's id is the app's: one SELECT can then make the rows of all tenants.
+            db.session.add(
+                Client(
+                    tenant_id=tenant_id,
+                    id=app.id,
+                    client_id=app.client_id,
+                    app_id=app.id,
+                    name=app.name,
+                    created_at=now,
+                    created_by=OPERATOR_NAME,
+                )
+            )
+    except IntegrityError:
+        # Somebody turned it on at the same moment, which is what we wanted.
+        return
+
+
+def turn_on_everywhere(app: App, now: int) -> None:
+    """Let ``app`` work on every tenant, those made later too; two statements, however many tenants there are."""
+    app.all_tenants = True
+    db.session.execute(
+        update(Client)
+        .where(Client.app_id == app.id, Client.disabled.is_(True))
+        .values(disabled=False, version=Client.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    rows = select(
+        Tenant.id,
+        literal(app.id),
+        literal(app.client_id),
+        literal(app.id),
+        literal(app.name),
+        literal(""),
+        literal(False),
+        literal(0),
+        literal(0),
+        literal(now),
+        literal(OPERATOR_NAME),
+    ).where(~exists().where(Client.tenant_id == Tenant.id, Client.app_id == app.id))
+    columns = (
+        "tenant_id", "id", "client_id", "app_id", "name", "description", "disabled", "generation", "version",
+        "created_at", "created_by",
+    )  # fmt: skip
+    db.session.execute(insert(Client).from_select(columns, rows))
+
+
+def turn_on_for_new_tenant(tenant: Tenant) -> None:
+    """Give a tenant that was just made the apps that are on for all."""
+    for app in db.session.scalars(select(App).where(App.all_tenants.is_(True))):
+        turn_on(app, tenant.id, tenant.created_at)
+
+
+def turn_off(app: App, tenant_id: int) -> bool:
+    """Stop ``app`` on one tenant; False if it was not on there. Its tokens there are inactive at once."""
+    result = db.session.execute(
+        update(Client)
+        .where(Client.tenant_id == tenant_id, Client.app_id == app.id, Client.disabled.is_(False))
+        .values(disabled=True, version=Client.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(result.rowcount)  # type: ignore[attr-defined]
+
+
+def disable(app: App) -> None:
+    """Stop ``app`` on every tenant at once: one row."""
+    app.disabled = True
+    db.session.flush()
+
+
+def enable(app: App) -> None:
+    app.disabled = False
+    db.session.flush()
+
+
+def delete_app(app: App) -> None:
+    """Remove ``app`` with its client rows, consents and codes on every tenant; its tokens are dead at once."""
+    db.session.execute(delete(App).where(App.id == app.id))
+
+
+def note_secret_in_url(app_id: int, now: int) -> None:
+    """Remember that the app sends its secret in a web address, for whoever looks after it."""
+    db.session.execute(
+        update(App)
+        .where(App.id == app_id)
+        .values(secret_in_url_at=now)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,7 @@
+"""`flask client ...`"""
+
+from __future__ import annotations
+
+from flask.cli import AppGroup
+
+client_commands = AppGroup("client")

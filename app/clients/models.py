@@ -1,0 +1,100 @@
+"""API clients, which a tenant's admins make, and apps, which the operator registers for several tenants."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.credentials import StoredSecret
+from app.extensions import Model, new_id
+
+#: App IDs start with this, and no API client's ID may: one ID never names two things on one host.
+APP_ID_PREFIX = "app_"
+
+
+class SecretColumns:
+    """Two live secrets: the current one and, until it stops, the one before it.
+
+    Columns rather than rows: rotating is one UPDATE, and authenticating a client
+    reads its secrets with the client, in one statement.
+    """
+
+    secret_algorithm: Mapped[str | None]
+    secret_value: Mapped[str | None]
+    secret_created_at: Mapped[int | None]
+    old_secret_algorithm: Mapped[str | None]
+    old_secret_value: Mapped[str | None]
+    #: Epoch seconds from which the old secret is refused.
+    old_secret_stops_at: Mapped[int | None]
+
+    def live_secrets(self, now: int) -> tuple[StoredSecret, ...]:
+        """What is kept of the secrets that are accepted at ``now``."""
+        secrets = []
+        if self.secret_algorithm and self.secret_value:
+            secrets.append(StoredSecret(self.secret_algorithm, self.secret_value))
+        if self.old_secret_algorithm and self.old_secret_value and (self.old_secret_stops_at or 0) > now:
+            secrets.append(StoredSecret(self.old_secret_algorithm, self.old_secret_value))
+        return tuple(secrets)
+
+    def known_secrets(self) -> tuple[StoredSecret, ...]:
+        """What is kept of the current secret and of the one before it, stopped or not."""
+        return self.live_secrets(now=-1)
+
+
+class App(SecretColumns, Model):
+    """An authorization-code client that the operator registers once (RFC 6749 section 2).
+
+    Turning it on for a tenant makes a Client row of that tenant which points here.
+    """
+
+    __tablename__ = "app"
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id, autoincrement=False)
+    client_id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    #: Who made it, as people read it on the consent page.
+    publisher: Mapped[str] = mapped_column(default="")
+    #: Registered redirect URIs, separated by line breaks: no URI holds one.
+    redirect_uris: Mapped[str]
+    #: A public app has no secret and must use PKCE (RFC 8252 section 8.4).
+    public: Mapped[bool] = mapped_column(default=False)
+    pkce_required: Mapped[bool] = mapped_column(default=False)
+    #: The operator vouches for it: people are not asked for consent.
+    first_party: Mapped[bool] = mapped_column(default=False)
+    #: True: tenants made later get it too.
+    all_tenants: Mapped[bool] = mapped_column(default=False)
+    disabled: Mapped[bool] = mapped_column(default=False)
+    #: Epoch seconds of the last authorization request that carried the secret in its address.
+    secret_in_url_at: Mapped[int | None]
+    created_at: Mapped[int]
+
+
+class Client(SecretColumns, Model):
+    """An OAuth client of one tenant: an API client with secrets of its own, or an app turned on for the tenant.
+
+    ``generation`` is carried by tokens and codes; they are valid only while it
+    is equal, so raising it ends them all at once. ``version`` changes with
+    every change of the row.
+    """
+
+    __tablename__ = "client"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "client_id"),
+        Index("ix_client_app", "app_id"),
+    )
+
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id, autoincrement=False)
+    client_id: Mapped[str]
+    #: Set for an app; redirect URIs, secrets and kind are then the app's.
+    app_id: Mapped[int | None] = mapped_column(ForeignKey("app.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    disabled: Mapped[bool] = mapped_column(default=False)
+    generation: Mapped[int] = mapped_column(default=0)
+    version: Mapped[int] = mapped_column(default=0)
+    #: Seconds; None means the tenant's.
+    token_lifetime: Mapped[int | None]
+    created_at: Mapped[int]
+    #: Whose name the manage page shows.
+    created_by: Mapped[str]

@@ -1,0 +1,323 @@
+"""Every SQL statement about a tenant's clients. ``tenant_id`` comes first; nothing here commits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app import credentials
+from app.clients.models import APP_ID_PREFIX, App, Client
+from app.clients.registered import RegisteredApp, RegisteredClient
+from app.credentials import StoredSecret
+from app.extensions import db
+from app.tenants.models import Tenant
+
+#: Other characters break in some tools: HTTP Basic splits at the first colon, and many clients skip the
+#: form-encoding that RFC 6749 section 2.3.1 asks for.
+_ID = re.compile(r"[A-Za-z0-9._~-]{3,64}")
+_SECRET_CHARACTERS = re.compile(r"[A-Za-z0-9._~-]+")
+SECRET_MIN_LENGTH = 20
+#: An operator may move old clients in with the secrets they have.
+SECRET_MIN_LENGTH_FOR_OPERATORS = 8
+SECRET_MAX_LENGTH = 128
+#: What people type when they are asked for twenty characters and think of none; compared in lower case, letters only.
+_COMMON = frozenset(
+    {"password", "passwort", "secret", "clientsecret", "mysecret", "changeme", "letmein", "qwerty"}
+)
+
+CHARACTERS_MESSAGE = "Use letters, digits, and . _ ~ - only. Other characters break in some tools."
+ID_TAKEN_MESSAGE = "This ID is taken in your organisation."
+
+#: When an old secret stops, by the word a person or a command chooses; seconds.
+OVERLAPS = {"now": 0, "1h": 3600, "24h": 86_400, "7d": 604_800}
+
+
+class ClientError(ValueError):
+    """A client cannot be made or changed like this.
+
+    The text is for a person; ``field`` names what it is about: "name",
+    "client_id", "secret" or "token_lifetime".
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def _select_registered() -> Select[tuple[Client, App, int, int]]:
+    return (
+        select(Client, App, Tenant.version, Tenant.generation)
+        .join(Tenant, Tenant.id == Client.tenant_id)
+        .outerjoin(App, App.id == Client.app_id)
+        .where(Client.tenant_id == bindparam("tenant_id"), Client.client_id == bindparam("client_id"))
+        # Never what this session read a moment ago: a client turned off meanwhile must be seen.
+        .execution_options(populate_existing=True)
+    )
+
+
+_FIND_REGISTERED = _select_registered()
+
+
+def find_registered_client(tenant_id: int, client_id: str, now: int) -> RegisteredClient | None:
+    """The client of that ID as the protocol sees it, disabled or not; one statement.
+
+    ``now`` (epoch seconds) decides whether the secret before the current one is
+    still accepted.
+    """
+    row = db.session.execute(_FIND_REGISTERED, {"tenant_id": tenant_id, "client_id": client_id}).first()
+    if row is None:
+        return None
+    client, app, tenant_version, tenant_generation = row
+    secrets_owner = app if app is not None else client
+    return RegisteredClient(
+        tenant_id=client.tenant_id,
+        tenant_version=tenant_version,
+        tenant_generation=tenant_generation,
+        pk=client.id,
+        client_id=client.client_id,
+        name=client.name if app is None else app.name,
+        generation=client.generation,
+        disabled=client.disabled or (app is not None and app.disabled),
+        token_lifetime=client.token_lifetime,
+        secrets=secrets_owner.live_secrets(now),
+        app_id=client.app_id,
+        app=None if app is None else _registered_app(app),
+    )
+
+
+def _registered_app(app: App) -> RegisteredApp:
+    return RegisteredApp(
+        publisher=app.publisher,
+        redirect_uris=tuple(app.redirect_uris.split("\n")) if app.redirect_uris else (),
+        public=app.public,
+        pkce_required=app.public or app.pkce_required,
+        first_party=app.first_party,
+        secret_in_url_at=app.secret_in_url_at,
+        created_at=app.created_at,
+    )
+
+
+def find_api_client(tenant_id: int, client_pk: int) -> Client | None:
+    """The API client in that row; None for an app, which is the operator's."""
+    statement = select(Client).where(
+        Client.tenant_id == tenant_id, Client.id == client_pk, Client.app_id.is_(None)
+    )
+    return db.session.scalars(statement.execution_options(populate_existing=True)).first()
+
+
+def find_client_by_id(tenant_id: int, client_id: str) -> Client | None:
+    """The client of that client ID, API client or app."""
+    statement = select(Client).where(Client.tenant_id == tenant_id, Client.client_id == client_id)
+    return db.session.scalars(statement.execution_options(populate_existing=True)).first()
+
+
+def list_api_clients(tenant_id: int, *, search: str = "", offset: int = 0, most: int = 50) -> list[Client]:
+    """A page of the tenant's API clients by name; ``search`` looks in names, descriptions and client IDs."""
+    statement = select(Client).where(Client.tenant_id == tenant_id, Client.app_id.is_(None))
+    if search:
+        pattern = "%" + search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        statement = statement.where(
+            Client.name.ilike(pattern, escape="\\")
+            | Client.client_id.ilike(pattern, escape="\\")
+            | Client.description.ilike(pattern, escape="\\")
+        )
+    statement = statement.order_by(func.lower(Client.name), Client.id).offset(offset).limit(most)
+    return list(db.session.scalars(statement))
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A secret on its way to a person; ``stored`` is all that the database gets of it."""
+
+    text: str
+    stored: StoredSecret
+
+
+def generate_secret() -> NewSecret:
+    """A random secret of 172 bits."""
+    text = credentials.new_client_secret()
+    return NewSecret(text, credentials.store_generated(text))
+
+
+def check_secret(secret: str, client_id: str, *, min_length: int = SECRET_MIN_LENGTH) -> NewSecret:
+    """``secret`` as typed, or as we offered it and got it back. Raises ClientError with what to do.
+
+    One that carries our own checksum was generated by us, so it has the
+    randomness that a fast digest needs; all others are hashed slowly.
+    """
+    if len(secret) < min_length:
+        raise ClientError("secret", f"Use {min_length} characters or more. Or press New random.")
+    if len(secret) > SECRET_MAX_LENGTH:
+        raise ClientError("secret", f"Use {SECRET_MAX_LENGTH} characters or fewer.")
+    if not _SECRET_CHARACTERS.fullmatch(secret):
+        raise ClientError("secret", CHARACTERS_MESSAGE)
+    if secret == client_id:
+        raise ClientError("secret", "The secret must differ from the ID.")
+    if _is_easy(secret):
+        raise ClientError("secret", "This secret is easy to guess. Use another one, or press New random.")
+    if credentials.is_generated_secret(secret):
+        return NewSecret(secret, credentials.store_generated(secret))
+    return NewSecret(secret, credentials.store_typed(secret))
+
+
+def check_client_id(client_id: str) -> str:
+    """``client_id`` if a tenant may use it. Raises ClientError."""
+    if not _ID.fullmatch(client_id):
+        if 3 <= len(client_id) <= 64:
+            raise ClientError("client_id", CHARACTERS_MESSAGE)
+        raise ClientError("client_id", "Use 3 to 64 characters.")
+    if client_id.lower().startswith(APP_ID_PREFIX):
+        raise ClientError(
+            "client_id", f"IDs that start with {APP_ID_PREFIX} are kept for apps. Use another one."
+        )
+    return client_id
+
+
+def check_name(name: str) -> str:
+    """``name`` with its spaces tidied. Raises ClientError."""
+    name = " ".join(name.split())
+    if not name:
+        raise ClientError("name", "Enter a name.")
+    if len(name) > 80 or not name.isprintable():
+        raise ClientError("name", "Use 80 characters or fewer.")
+    return name
+
+
+def create_api_client(
+    tenant_id: int,
+    *,
+    name: str,
+    client_id: str,
+    secret: StoredSecret,
+    created_by: str,
+    now: int,
+    description: str = "",
+    token_lifetime: int | None = None,
+) -> Client:
+    """Add an API client. Raises ClientError, for an ID that is taken too.
+
+    The unique constraint decides between two who choose the same ID at once.
+    """
+    client = Client(
+        tenant_id=tenant_id,
+        client_id=check_client_id(client_id),
+        name=check_name(name),
+        description=" ".join(description.split())[:500],
+        token_lifetime=token_lifetime,
+        secret_algorithm=secret.algorithm,
+        secret_value=secret.value,
+        secret_created_at=now,
+        created_at=now,
+        created_by=created_by,
+    )
+    try:
+        with db.session.begin_nested():
+            db.session.add(client)
+    except IntegrityError as error:
+        raise ClientError("client_id", ID_TAKEN_MESSAGE) from error
+    return client
+
+
+def rename(client: Client, name: str, description: str) -> None:
+    """Change what people read of an API client. Raises ClientError."""
+    _change(client, name=check_name(name), description=" ".join(description.split())[:500])
+
+
+def change_client_id(client: Client, client_id: str) -> None:
+    """Give the API client another ID; its tokens go on. Raises ClientError."""
+    try:
+        with db.session.begin_nested():
+            _change(client, client_id=check_client_id(client_id))
+    except IntegrityError as error:
+        raise ClientError("client_id", ID_TAKEN_MESSAGE) from error
+
+
+def rotate_secret(owner: Client | App, secret: NewSecret, *, overlap: int, now: int) -> None:
+    """Make ``secret`` the current one; the one before it stops ``overlap`` seconds after ``now``.
+
+    At most two are live: one that was being retired already stops now. Raises
+    ClientError if the new one is the current one or the one before it, or if
+    somebody else rotated it since ``owner`` was read.
+    """
+    if any(credentials.matches(secret.text, known) for known in owner.known_secrets()):
+        raise ClientError("secret", "This client has or had that secret. Use another one.")
+    table = type(owner)
+    values: dict[str, object] = {
+        "old_secret_algorithm": owner.secret_algorithm,
+        "old_secret_value": owner.secret_value,
+        "old_secret_stops_at": now + overlap,
+        "secret_algorithm": secret.stored.algorithm,
+        "secret_value": secret.stored.value,
+        "secret_created_at": now,
+    }
+    if isinstance(owner, Client):
+        values["version"] = Client.version + 1
+    # Two who rotate at once: the later one would retire a secret it never saw, and the earlier one's would be lost.
+    rotated = db.session.execute(
+        update(table)
+        .where(*_same_row(owner), table.secret_value == owner.secret_value)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    db.session.refresh(owner)
+    if rotated.rowcount != 1:  # type: ignore[attr-defined]
+        raise ClientError("secret", "Somebody else changed the secret a moment ago. Check, then try again.")
+
+
+def _same_row(owner: Client | App) -> tuple[ColumnElement[bool], ...]:
+    if isinstance(owner, Client):
+        return Client.tenant_id == owner.tenant_id, Client.id == owner.id
+    return (App.id == owner.id,)
+
+
+def revoke_all(tenant_id: int, client_pk: int) -> None:
+    """End all tokens and codes of a client: one row, whether there are ten or ten million.
+
+    A token whose INSERT races with this carries the old generation and is born dead.
+    """
+    db.session.execute(
+        update(Client)
+        .where(Client.tenant_id == tenant_id, Client.id == client_pk)
+        .values(generation=Client.generation + 1, version=Client.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def disable(client: Client) -> None:
+    """Turn the client off: it gets no tokens, and those it has are inactive until it is turned on again."""
+    _change(client, disabled=True)
+
+
+def enable(client: Client) -> None:
+    _change(client, disabled=False)
+
+
+def delete_api_client(tenant_id: int, client_pk: int) -> None:
+    """Remove an API client. Its tokens are dead at once; their rows go when they expire."""
+    db.session.execute(
+        delete(Client).where(Client.tenant_id == tenant_id, Client.id == client_pk, Client.app_id.is_(None))
+    )
+
+
+def _change(client: Client, **values: object) -> None:
+    db.session.execute(
+        update(Client)
+        .where(Client.tenant_id == client.tenant_id, Client.id == client.id)
+        .values(version=Client.version + 1, **values)
+        .execution_options(synchronize_session=False)
+    )
+    db.session.refresh(client)
+
+
+def _is_easy(secret: str) -> bool:
+    letters = "".join(character for character in secret.lower() if character.isalpha())
+    if len(set(secret)) < 4 or letters in _COMMON:
+        return True
+    # A short piece said again and again: "abcabcabcabcabcabcabc".
+    return any(
+        secret == (secret[:size] * len(secret))[: len(secret)]
+        for size in range(1, min(9, len(secret) // 2 + 1))
+    )

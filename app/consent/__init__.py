@@ -1,0 +1,16 @@
+"""The protocol's browser side: authorization requests, the consent page, connected apps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    from app.accounts.views import describe_continuation
+    from app.consent.views import bp, describe_sign_in
+
+    app.register_blueprint(bp)
+    describe_continuation(app, "/oauth2/authorize", describe_sign_in)

@@ -1,0 +1,211 @@
+"""The authorization endpoint (RFC 6749 section 3.1) as people see it, and the list of what they allowed."""
+
+from __future__ import annotations
+
+import time
+
+from authlib.oauth2 import OAuth2Error
+from flask import Blueprint, Response, abort, flash, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.accounts.models import User
+from app.accounts.session import ask_to_sign_in, current_actor, find_signed_in_user, login_required
+from app.accounts.views import Continuation
+from app.audit import log as audit
+from app.audit.log import Target
+from app.clients import app_registry
+from app.clients.registered import RegisteredClient
+from app.consent.forms import ConsentForm, RemoveAppForm
+from app.consent.words import form_action_source, put_question, refusal
+from app.extensions import db
+from app.oauth.authorization import RefusedOnPage
+from app.oauth.grants import AuthorizationCodeGrant
+from app.oauth.requests import ParsedRequest, without_secret
+from app.oauth.server import server
+from app.tenants.current import current_tenant
+from app.tokens import consents
+from app.tokens.consents import Connection
+
+bp = Blueprint("consent", __name__)
+
+#: Seconds between two notes that an app sends its secret in an address: old apps do it each time.
+_NOTE_EVERY = 3600
+
+
+@bp.get("/oauth2/authorize")
+def authorize() -> ResponseReturnValue:
+    """Ask the person whether the app may act for them, unless they have said so before.
+
+    Who is not signed in goes to sign-in first and comes back to the same
+    request, without the ``client_secret`` that old apps put into it.
+    """
+    grant = _read_request()
+    if isinstance(grant, Response):
+        return grant
+    _note_secret_in_address(grant.request)
+    user = find_signed_in_user()
+    if user is None:
+        db.session.commit()
+        return ask_to_sign_in(_own_address())
+    client, scope = grant.request.client, grant.request.scope
+    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
+    if "consent" not in grant.request.parameters.get("prompt", "").split():
+        if consents.covers(consent, scope):
+            return _send_code(grant, user, pre_approved=consent is not None and consent.pre_approved)
+        if not client.asks_for_consent and not _was_withdrawn(client, user):
+            return _send_code(grant, user, pre_approved=True)
+    db.session.commit()
+    return _ask(grant, user)
+
+
+@bp.post("/oauth2/authorize")
+def answer() -> ResponseReturnValue:
+    """The person's answer, sent from the consent page only: the CSRF check covers it like any other form.
+
+    The request is read and checked again: the app may have been turned off meanwhile.
+    """
+    grant = _read_request()
+    if isinstance(grant, Response):
+        return grant
+    user = find_signed_in_user()
+    if user is None:
+        return ask_to_sign_in(_own_address())
+    decision = request.form.get("decision")
+    if decision == "allow":
+        return _send_code(grant, user, pre_approved=False)
+    if decision == "cancel":
+        denied = OAuth2Error(error="access_denied", description="The person said no.")
+        denied.redirect_uri = grant.redirect_uri
+        audit.record(current_tenant.id, "consent.refused", current_actor(), _target(grant.request.client))
+        db.session.commit()
+        return server.answer_with_error(grant.request, denied)
+    return _ask(grant, user), 400
+
+
+def _read_request() -> AuthorizationCodeGrant | Response:
+    """The checked request, or the answer to one that cannot go on."""
+    try:
+        authorization_request = server.read_authorization_request(request.query_string)
+    except OAuth2Error:
+        return _refuse("malformed", None, None)
+    try:
+        return server.check_authorization_request(authorization_request)
+    except RefusedOnPage as error:
+        return _refuse(error.reason, error.client, authorization_request.parameters.get("redirect_uri"))
+    except OAuth2Error as error:
+        return server.answer_with_error(authorization_request, error)
+
+
+def _refuse(reason: str, client: RegisteredClient | None, sent: str | None) -> Response:
+    words = refusal(reason, client.name if client else None, current_tenant.name)
+    page = render_template("consent/refused.html", refusal=words, sent=sent)
+    return Response(page, 400, mimetype="text/html")
+
+
+def _ask(grant: AuthorizationCodeGrant, user: User) -> str:
+    client, scope = grant.request.client, grant.request.scope
+    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
+    g.form_action = form_action_source(grant.redirect_uri)
+    # The address may still hold the secret; the form's POST must not send it along as Referer.
+    g.referrer_policy = "strict-origin"
+    question = put_question(
+        client,
+        grant.redirect_uri,
+        scope,
+        consent,
+        is_first_time=not consents.was_ever_given(client.tenant_id, user.id, client.pk),
+    )
+    return render_template(
+        "consent/authorize.html", form=ConsentForm(), question=question, user=user, own_address=_own_address()
+    )
+
+
+def _send_code(grant: AuthorizationCodeGrant, user: User, *, pre_approved: bool) -> Response:
+    asked = grant.request
+    client = asked.client
+    known = consents.find_consent(client.tenant_id, user.id, client.pk)
+    consent = known
+    if known is None or not consents.covers(known, asked.scope):
+        consent = consents.give_consent(
+            client.tenant_id, user.id, client.pk, scope=asked.scope, now=asked.now, pre_approved=pre_approved
+        )
+        note = "The operator vouches for the app." if pre_approved else asked.scope or "Everything."
+        audit.record(current_tenant.id, "consent.given", current_actor(), _target(client), note)
+    if consent is None:
+        abort(409)
+    response = server.answer_with_code(grant, user, consent.generation)
+    db.session.commit()
+    return response
+
+
+def _note_secret_in_address(asked: ParsedRequest) -> None:
+    client: RegisteredClient = asked.client
+    if "client_secret" not in asked.parameters or client.app is None or client.app_id is None:
+        return
+    if (client.app.secret_in_url_at or 0) < asked.now - _NOTE_EVERY:
+        app_registry.note_secret_in_url(client.app_id, asked.now)
+
+
+def _was_withdrawn(client: RegisteredClient, user: User) -> bool:
+    """True if the person removed the app: the operator's word does not bring it back, only theirs does."""
+    given = consents.find_consent(client.tenant_id, user.id, client.pk)
+    return given is None and consents.was_ever_given(client.tenant_id, user.id, client.pk)
+
+
+def _own_address() -> str:
+    """Path and query of this request without ``client_secret``."""
+    return f"{request.path}?{without_secret(request.query_string.decode('ascii', 'replace'))}"
+
+
+def _target(client: RegisteredClient) -> Target:
+    return Target("client", client.client_id, client.pk)
+
+
+def describe_sign_in(query: str) -> Continuation | None:
+    """For the sign-in page: which app an authorization request is for, and where its answer will go."""
+    try:
+        grant = server.check_authorization_request(
+            server.read_authorization_request(query.encode("ascii", "replace"))
+        )
+    except OAuth2Error:
+        return None
+    source = form_action_source(grant.redirect_uri)
+    return Continuation(app_name=grant.request.client.name, form_action=source or "")
+
+
+@bp.get("/account/apps")
+@login_required
+def connected_apps() -> ResponseReturnValue:
+    """The apps that may act for the signed-in user."""
+    user = _user()
+    connections = consents.list_connections(current_tenant.id, user.id)
+    return render_template("consent/connected_apps.html", connections=connections)
+
+
+@bp.route("/account/apps/<row_id:ref>/remove", methods=["GET", "POST"])
+@login_required
+def remove_app(ref: int) -> ResponseReturnValue:
+    """Ask, then end everything the app holds for this user: consent, tokens, codes under way; one row changes."""
+    user = _user()
+    connection = consents.find_connection(current_tenant.id, user.id, ref)
+    if connection is None:
+        abort(404)
+    form = RemoveAppForm()
+    if not form.validate_on_submit():
+        return render_template("consent/remove_app.html", connection=connection, form=form)
+    consents.withdraw_consent(current_tenant.id, user.id, connection.ref, int(time.time()))
+    audit.record(current_tenant.id, "consent.withdrawn", current_actor(), _connection_target(connection))
+    db.session.commit()
+    flash(f"{connection.app_name} is removed.")
+    return redirect(url_for("consent.connected_apps"), 303)
+
+
+def _connection_target(connection: Connection) -> Target:
+    return Target("client", connection.client_id, connection.ref)
+
+
+def _user() -> User:
+    user = find_signed_in_user()
+    if user is None:  # login_required has seen to it
+        abort(401)
+    return user

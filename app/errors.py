@@ -1,0 +1,169 @@
+"""What a request gets when it fails: JSON for programs, a page for people, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from flask import Flask, Response, g, render_template, request, url_for
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import (
+    Conflict,
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+)
+
+from app.extensions import db
+from app.machine_paths import is_machine_path
+from app.oauth.requests import without_secret
+from app.tenants.current import TenantSuspended, UnknownHost
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a client may try again when the database does not answer.
+RETRY_AFTER = 5
+
+_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    500: "server_error",
+    503: "temporarily_unavailable",
+}
+_TITLES = {
+    400: "We cannot read this",
+    403: "This is not for you",
+    404: "We cannot find that",
+    405: "We cannot do that here",
+    409: "Somebody else was faster",
+    413: "This is too much",
+    500: "Something broke on our side",
+    503: "We cannot answer right now",
+}
+_MESSAGES = {
+    404: "We cannot find that. It may have been deleted.",
+    405: "This address does not take that kind of request.",
+    409: "Somebody else changed this a moment ago. Go back, check, and try again.",
+    413: "What was sent is larger than any form of ours.",
+    500: "Something broke on our side. Try again.",
+    503: "The database does not answer. Nothing is lost. Try again in a moment.",
+}
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(HTTPException, answer_http_error)
+    app.register_error_handler(CSRFError, answer_expired_form)
+    app.register_error_handler(IntegrityError, answer_conflict)
+    for error in (OperationalError, InterfaceError, PoolTimeoutError, ProgrammingError):
+        app.register_error_handler(error, answer_database_error)
+    app.register_error_handler(Exception, answer_crash)
+
+
+def answer_http_error(error: HTTPException) -> Response | HTTPException:
+    """The answer to anything that Flask, Werkzeug or a view refused."""
+    if error.code is None or error.code < 400:
+        return error
+    if isinstance(error, (UnknownHost, TenantSuspended)):
+        # The same on every path: who asks decides whether it is JSON, not what was asked for.
+        wants_page = request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+        response = _page(error, bare=True) if wants_page else _json(error)
+    elif is_machine_path(request.path):
+        response = _json(error)
+    else:
+        response = _page(error, bare=error.code >= 500 or g.get("tenant") is None)
+    for name, value in error.get_headers():
+        if name in {"Allow", "Retry-After"}:
+            response.headers[name] = value
+    return response
+
+
+def answer_expired_form(error: CSRFError) -> Response:
+    """A form older than its session, or sent from another page than ours."""
+    log.info("form refused: %s", error.description)
+    address = f"{request.path}?{without_secret(request.query_string.decode('ascii', 'replace'))}".rstrip("?")
+    again = address if _has_page(request.path) else "/"
+    page = render_template(
+        "error.html",
+        status=400,
+        title="This took too long",
+        message="This took too long, so we stopped for safety. Nothing was changed. Start again.",
+        go_back=again,
+        go_back_label="Start again",
+    )
+    return Response(page, 400, mimetype="text/html")
+
+
+def answer_conflict(error: IntegrityError) -> Response | HTTPException:
+    """Two people did the same thing at once, and no view had a better word for it."""
+    db.session.rollback()
+    log.warning("conflict: %s", type(error.orig).__name__)
+    return answer_http_error(Conflict())
+
+
+def answer_database_error(error: SQLAlchemyError) -> Response | HTTPException:
+    """The database is gone, locked, too slow, or not migrated: 503, so that clients try again."""
+    db.session.rollback()
+    log.error("database error: %s: %s", type(error).__name__, _first_line(getattr(error, "orig", None)))
+    return answer_http_error(ServiceUnavailable(retry_after=RETRY_AFTER))
+
+
+def answer_crash(error: Exception) -> Response | HTTPException:
+    """The last resort: our mistake. The log has all of it, the caller the request's id."""
+    db.session.rollback()
+    log.exception("crash")
+    return answer_http_error(InternalServerError())
+
+
+def _json(error: HTTPException) -> Response:
+    code = error.code or 500
+    body = {"error": _CODES.get(code, "invalid_request"), "error_description": _machine_message(error)}
+    response = Response(json.dumps(body), code, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Pragma"] = "no-cache"
+    return response
+
+
+def _machine_message(error: HTTPException) -> str:
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        return f"Use {' or '.join(sorted(set(error.valid_methods) - {'HEAD', 'OPTIONS'}))}."
+    if isinstance(error, (UnknownHost, TenantSuspended)) or error.code in {400, 403}:
+        return error.description or ""
+    return {404: "There is no such address.", 413: "The request is too large."}.get(
+        error.code or 500, _MESSAGES.get(error.code or 500, "The request cannot be answered.")
+    )
+
+
+def _page(error: HTTPException, *, bare: bool) -> Response:
+    code = error.code or 500
+    message = _MESSAGES.get(code, error.description or "")
+    if isinstance(error, (UnknownHost, TenantSuspended)) or code in {400, 403}:
+        message = error.description or ""
+    title = (
+        "There is nothing here" if isinstance(error, UnknownHost) else _TITLES.get(code, "That did not work")
+    )
+    if isinstance(error, NotFound) and not isinstance(error, UnknownHost):
+        message = _MESSAGES[404]
+    template = "bare_error.html" if bare else "error.html"
+    page = render_template(template, status=code, title=title, message=message)
+    response = Response(page, code, mimetype="text/html")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _has_page(path: str) -> bool:
+    adapter = url_for and request.routing_exception is None and g.get("tenant") is not None
+    if not adapter:
+        return False
+    from flask import current_app
+
+    methods = current_app.url_map.bind("").allowed_methods(path)
+    return "GET" in methods
+
+
+def _first_line(cause: object) -> str:
+    return str(cause).strip().partition("\n")[0]

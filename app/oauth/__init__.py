@@ -1,0 +1,20 @@
+"""The OAuth 2.0 protocol: the machine-facing endpoints and Authlib's subclasses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    from app.extensions import csrf
+    from app.oauth.protection import DatabaseLookup
+    from app.oauth.views import bp
+    from keyporter import require_oauth
+
+    require_oauth.use(DatabaseLookup())
+    # Clients authenticate on every request here and no endpoint reads a cookie.
+    csrf.exempt(bp)
+    app.register_blueprint(bp)

@@ -1,0 +1,153 @@
+"""What an authorization request must be: one function per rule, in RFC 6749's order.
+
+Until client and redirect URI are known to be good, an error is a page of ours
+(RefusedOnPage): nothing is sent to an address that nobody vouches for (RFC 6749
+section 4.1.2.1). From then on errors go to the client.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import (
+    InvalidRequestError,
+    UnauthorizedClientError,
+    UnsupportedResponseTypeError,
+)
+
+from app.clients.registered import RegisteredClient
+
+#: RFC 7636 section 4.2: a SHA-256 in base64url.
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class RefusedOnPage(OAuth2Error):  # type: ignore[misc]
+    """An authorization request that is answered with a page; ``reason`` chooses its words.
+
+    "client_missing", "client_unknown", "client_off", "redirect_uri_missing" or
+    "redirect_uri_unregistered"; ``client`` is known for the last two.
+    """
+
+    error = "invalid_request"
+
+    def __init__(self, reason: str, client: RegisteredClient | None = None) -> None:
+        super().__init__()
+        self.reason = reason
+        self.client = client
+
+
+class RequestNotSupportedError(OAuth2Error):  # type: ignore[misc]
+    """OpenID Connect Core section 3.1.2.6; nothing is fetched from anywhere."""
+
+    error = "request_not_supported"
+    description = "Request objects are not supported. Send the parameters."
+
+
+class RequestUriNotSupportedError(OAuth2Error):  # type: ignore[misc]
+    """OpenID Connect Core section 3.1.2.6; nothing is fetched from anywhere."""
+
+    error = "request_uri_not_supported"
+    description = "Request objects are not supported. Send the parameters."
+
+
+def check(request: Any, server: Any) -> str:
+    """Check the whole request, set its ``client`` and ``scope``, and return where the answer goes.
+
+    Raises RefusedOnPage, or another OAuth2Error with ``redirect_uri`` set.
+    """
+    client = _client_is_known(request, server)
+    redirect_uri = _redirect_uri_is_registered(request, client)
+    request.client = client
+    try:
+        _no_request_object(request)
+        _response_type_is_code(request, client)
+        _response_mode_is_query(request)
+        server.validate_requested_scope(request.parameters.get("scope"))
+        _pkce_is_s256(request)
+        _pkce_is_used(request, client, server)
+    except OAuth2Error as error:
+        error.redirect_uri = redirect_uri
+        raise
+    request.scope = client.get_allowed_scope(request.parameters.get("scope"))
+    return redirect_uri
+
+
+def _client_is_known(request: Any, server: Any) -> RegisteredClient:
+    client_id = request.parameters.get("client_id")
+    if client_id is None:
+        raise RefusedOnPage("client_missing")
+    client: RegisteredClient | None = server.query_client(client_id)
+    if client is None:
+        raise RefusedOnPage("client_unknown")
+    if client.disabled:
+        raise RefusedOnPage("client_off")
+    return client
+
+
+def _redirect_uri_is_registered(request: Any, client: RegisteredClient) -> str:
+    sent: str | None = request.parameters.get("redirect_uri")
+    if sent is None:
+        only_one = client.get_default_redirect_uri()
+        if only_one is None:
+            raise RefusedOnPage("redirect_uri_missing", client)
+        return only_one
+    if not client.check_redirect_uri(sent):
+        raise RefusedOnPage("redirect_uri_unregistered", client)
+    return sent
+
+
+def _no_request_object(request: Any) -> None:
+    if "request" in request.parameters:
+        raise RequestNotSupportedError
+    if "request_uri" in request.parameters:
+        raise RequestUriNotSupportedError
+
+
+def _response_type_is_code(request: Any, client: RegisteredClient) -> None:
+    response_type = request.parameters.get("response_type")
+    if response_type is None:
+        raise InvalidRequestError("response_type is missing.")
+    if response_type != "code":
+        error = UnsupportedResponseTypeError("", "The one response_type is code.")
+        # Authlib's own text would repeat what was sent.
+        error.get_error_description = lambda: error.description
+        raise error
+    if not client.check_response_type(response_type):
+        raise UnauthorizedClientError("This client may not use the authorization code grant.")
+
+
+def _response_mode_is_query(request: Any) -> None:
+    if request.parameters.get("response_mode", "query") != "query":
+        raise InvalidRequestError("The one response_mode is query.")
+
+
+def _pkce_is_s256(request: Any) -> None:
+    challenge = request.parameters.get("code_challenge")
+    method = request.parameters.get("code_challenge_method")
+    if challenge is None:
+        if method is not None:
+            raise InvalidRequestError("code_challenge is missing.")
+        return
+    # RFC 7636 section 4.3: without a method it would be "plain", which protects from nobody.
+    if method != "S256":
+        raise InvalidRequestError("code_challenge_method must be S256.")
+    if not _CHALLENGE.fullmatch(challenge):
+        raise InvalidRequestError("code_challenge must be the base64url of a SHA-256, 43 characters.")
+
+
+def _pkce_is_used(request: Any, client: RegisteredClient, server: Any) -> None:
+    if "code_challenge" not in request.parameters and server.requires_pkce(client):
+        raise InvalidRequestError("code_challenge is missing: this app must use PKCE with S256.")
+
+
+def answer_address(redirect_uri: str, parameters: dict[str, str | None]) -> str:
+    """``redirect_uri`` with the answer added to its query; what is registered stays byte for byte as it is."""
+    query = urlencode(
+        {name: value for name, value in parameters.items() if value is not None}, quote_via=quote
+    )
+    if "?" not in redirect_uri:
+        return f"{redirect_uri}?{query}"
+    return f"{redirect_uri}{'' if redirect_uri.endswith(('?', '&')) else '&'}{query}"

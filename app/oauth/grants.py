@@ -1,0 +1,132 @@
+"""The two grants: client credentials (RFC 6749 section 4.4) and authorization code (section 4.1) with PKCE."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from authlib.oauth2.rfc6749 import InvalidGrantError, grants
+from authlib.oauth2.rfc7636 import CodeChallenge, create_s256_code_challenge
+
+from app.oauth import authorization
+from app.tokens import store
+from app.tokens.store import FoundCode
+from keyporter import token_format
+
+log = logging.getLogger(__name__)
+
+_VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
+
+
+class CodeReplayed(InvalidGrantError):  # type: ignore[misc]
+    """A code was used a second time, by the client it belongs to; what it bought has to end."""
+
+    def __init__(self, code: FoundCode) -> None:
+        super().__init__(_BAD_CODE)
+        self.code = code
+
+
+_BAD_CODE = "The code was used before, is too old, or is not this client's. Start again at the authorization endpoint."
+
+
+class ClientCredentialsGrant(grants.ClientCredentialsGrant):  # type: ignore[misc]
+    """The client acts for itself and sees all of its tenant's data."""
+
+    def generate_token(self, *, scope: str | None = None, **_: Any) -> dict[str, object]:
+        return self.server.make_token(self.request, self.client.get_allowed_scope(scope))  # type: ignore[no-any-return]
+
+    def save_token(self, token: dict[str, object]) -> None:
+        request = self.request
+        store.save_client_token(
+            self.client, request.issued, scope=str(token.get("scope", "")), now=request.now
+        )
+
+
+class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
+    """The app acts for a person, with codes that can be spent once."""
+
+    @classmethod
+    def check_authorization_endpoint(cls, request: Any) -> bool:
+        # The one grant of that endpoint; app/oauth/authorization.py says what is wrong with a response_type,
+        # after it knows where to say it.
+        return True
+
+    def validate_authorization_request(self) -> str:
+        """Where the answer goes. Raises the first rule's error that applies."""
+        redirect_uri: str = authorization.check(self.request, self.server)
+        return redirect_uri
+
+    def query_authorization_code(self, code: str, client: Any) -> FoundCode | None:
+        """The live code of that text. CodeReplayed for one that was spent."""
+        if not token_format.is_well_formed(code, token_format.AUTHORIZATION_CODE):
+            return None
+        found = store.find_code(client.tenant_id, client.pk, code)
+        if found is None:
+            return None
+        if found.spent_at is not None:
+            raise CodeReplayed(found)
+        if found.expires_at <= self.request.now or not found.is_current:
+            log.info(
+                "code refused: %s", "no longer current" if found.expires_at > self.request.now else "expired"
+            )
+            return None
+        return found
+
+    def validate_token_request(self) -> None:
+        try:
+            super().validate_token_request()
+        except InvalidGrantError as error:
+            if isinstance(error, CodeReplayed):
+                raise
+            # Authlib's texts name parameters in quotes of its own; the reason is the same for the caller.
+            raise InvalidGrantError(
+                error.description if "verifier" in error.description else _BAD_CODE
+            ) from error
+
+    def authenticate_user(self, authorization_code: FoundCode) -> int:
+        # That the user is still there, and still the same, was read with the code.
+        return authorization_code.user_id
+
+    def generate_token(self, *, scope: str | None = None, **_: Any) -> dict[str, object]:
+        return self.server.make_token(self.request, scope or "")  # type: ignore[no-any-return]
+
+    def save_token(self, token: dict[str, object]) -> None:
+        request = self.request
+        store.save_user_token(self.client, request.authorization_code, request.issued, now=request.now)
+
+    def delete_authorization_code(self, authorization_code: FoundCode) -> None:
+        # Authlib calls this after the token is saved. The view commits both or, on an error, neither, so a lost
+        # race leaves no token behind.
+        request = self.request
+        if not store.spend_code(
+            authorization_code.tenant_id, authorization_code.digest, request.issued, request.now
+        ):
+            raise CodeReplayed(authorization_code)
+
+
+class S256CodeChallenge(CodeChallenge):  # type: ignore[misc]
+    """PKCE (RFC 7636) at the token endpoint, without the ``plain`` method, which protects from nobody.
+
+    The authorization endpoint's half is a rule of app/oauth/authorization.py.
+    """
+
+    SUPPORTED_CODE_CHALLENGE_METHOD = ("S256",)
+
+    def __call__(self, grant: Any) -> None:
+        grant.register_hook("after_validate_token_request", self.validate_code_verifier)
+
+    def validate_code_verifier(self, grant: Any, result: object) -> None:
+        """RFC 7636 section 4.6; a verifier without a challenge is a downgrade (RFC 9700 section 2.1.1)."""
+        challenge = grant.request.authorization_code.code_challenge
+        verifier = grant.request.parameters.get("code_verifier")
+        if challenge is None and verifier is None:
+            return
+        if challenge is None:
+            raise InvalidGrantError(
+                "A code_verifier was sent, but the authorization request had no code_challenge."
+            )
+        if verifier is None:
+            raise InvalidGrantError("code_verifier is missing.")
+        if not _VERIFIER.fullmatch(verifier) or create_s256_code_challenge(verifier) != challenge:
+            raise InvalidGrantError("code_verifier does not match the code_challenge.")

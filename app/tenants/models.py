@@ -1,0 +1,56 @@
+"""The tenants and the host names they answer to: the directory of the whole deployment."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import Model, new_id
+
+#: RFC 8414 and the seed: tokens last a year unless the tenant or the client says less.
+ONE_YEAR = 31_536_000
+
+ACTIVE = "active"
+SUSPENDED = "suspended"
+
+
+class Tenant(Model):
+    """One customer. A row, never a subsystem: 100,000 of them cost nothing until used.
+
+    ``version`` changes with every change of the row, so that a worker which
+    remembers a tenant can verify it with any statement that reads the tenant.
+    ``generation`` is carried by tokens and codes; suspending raises it.
+    """
+
+    __tablename__ = "tenant"
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id, autoincrement=False)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    #: The canonical host name; every URL that leaves the server is built from it.
+    host: Mapped[str] = mapped_column(unique=True)
+    status: Mapped[str] = mapped_column(default=ACTIVE)
+    generation: Mapped[int] = mapped_column(default=0)
+    version: Mapped[int] = mapped_column(default=0)
+    colour: Mapped[str] = mapped_column(default="#1F5FBF")
+    #: A PNG, or nothing.
+    logo: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    #: Seconds.
+    token_lifetime: Mapped[int] = mapped_column(default=ONE_YEAR)
+    token_lifetime_max: Mapped[int] = mapped_column(default=ONE_YEAR)
+    #: The scopes that clients may ask for by name, space-separated.
+    scope: Mapped[str] = mapped_column(default="")
+    #: True: confidential apps need PKCE too.
+    pkce_required: Mapped[bool] = mapped_column(default=False)
+    #: How people sign in, space-separated; "password" is the one there is.
+    sign_in_methods: Mapped[str] = mapped_column(default="password")
+    created_at: Mapped[int]
+
+
+class TenantHost(Model):
+    """A host name that belongs to a tenant, lower-cased and without a port."""
+
+    __tablename__ = "tenant_host"
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"), index=True)

@@ -1,0 +1,304 @@
+"""Every SQL statement about tenants and host names."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from blinker import Signal
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.extensions import db
+from app.tenants.models import ACTIVE, SUSPENDED, Tenant, TenantHost
+
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_PNG = b"\x89PNG\r\n\x1a\n"
+LOGO_MAX_BYTES = 100_000
+
+#: Sent by create_tenant, inside the caller's transaction, with the Tenant as sender: what every tenant gets
+#: (apps that are on for all) is known to packages that this one must not import.
+tenant_created = Signal()
+
+
+class TenantError(ValueError):
+    """A tenant cannot be made or changed like this; the text is for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """What a request needs to know of its tenant; immutable, so that it can be kept in memory.
+
+    ``base_url`` is the issuer (RFC 8414): scheme and canonical host, no slash at the end.
+    """
+
+    id: int
+    slug: str
+    name: str
+    host: str
+    base_url: str
+    status: str
+    generation: int
+    version: int
+    colour: str
+    has_logo: bool
+    token_lifetime: int
+    token_lifetime_max: int
+    scopes: frozenset[str]
+    pkce_required: bool
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == ACTIVE
+
+
+def normal_host(host: str | None) -> str | None:
+    """``host`` as it stands in the table: lower-cased, without port. None if it is no host name.
+
+    Accepts what a Host header may carry (RFC 9110 section 7.2); anything else,
+    like user information, a path or a space, is no host name.
+    """
+    if not host or len(host) > 260 or not host.isascii():
+        return None
+    name, separator, port = host.lower().partition(":")
+    if separator and not (port.isdigit() and len(port) <= 5):
+        return None
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return None
+    return name
+
+
+def is_loopback_host(host: str) -> bool:
+    """True for names that never leave this machine: localhost, ``*.localhost`` (RFC 6761) and loopback addresses."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def base_url(host: str, port: int) -> str:
+    """The address of ``host``: https, save for names of this machine, which are served on ``port``."""
+    if not is_loopback_host(host):
+        return f"https://{host}"
+    return f"http://{host}" if port == 80 else f"http://{host}:{port}"
+
+
+def find_by_host(host: str, port: int) -> TenantSettings | None:
+    """The tenant that ``host`` (normalised) belongs to; one statement."""
+    statement = (
+        select(Tenant, Tenant.logo.is_not(None))
+        .join(TenantHost, TenantHost.tenant_id == Tenant.id)
+        .where(TenantHost.host == host)
+        .execution_options(populate_existing=True)
+    )
+    row = db.session.execute(statement).first()
+    return settings_of(row[0], port, has_logo=row[1]) if row else None
+
+
+def settings_of(tenant: Tenant, port: int, *, has_logo: bool = False) -> TenantSettings:
+    """The immutable settings of a ``tenant`` row."""
+    return TenantSettings(
+        id=tenant.id,
+        slug=tenant.slug,
+        name=tenant.name,
+        host=tenant.host,
+        base_url=base_url(tenant.host, port),
+        status=tenant.status,
+        generation=tenant.generation,
+        version=tenant.version,
+        colour=tenant.colour,
+        has_logo=has_logo,
+        token_lifetime=tenant.token_lifetime,
+        token_lifetime_max=tenant.token_lifetime_max,
+        scopes=frozenset(tenant.scope.split()),
+        pkce_required=tenant.pkce_required,
+    )
+
+
+def find_by_slug(slug: str) -> Tenant | None:
+    return db.session.scalars(select(Tenant).where(Tenant.slug == slug)).first()
+
+
+def find_logo(tenant_id: int) -> bytes | None:
+    """The tenant's PNG, if it has one."""
+    return db.session.scalars(select(Tenant.logo).where(Tenant.id == tenant_id)).first()
+
+
+def list_tenants() -> list[Tenant]:
+    return list(db.session.scalars(select(Tenant).order_by(Tenant.slug)))
+
+
+def list_hosts(tenant_id: int) -> list[str]:
+    return list(
+        db.session.scalars(
+            select(TenantHost.host).where(TenantHost.tenant_id == tenant_id).order_by(TenantHost.host)
+        )
+    )
+
+
+def create_tenant(slug: str, name: str, hosts: list[str], now: int) -> Tenant:
+    """Add a tenant; the first of ``hosts`` is the canonical one. Raises TenantError."""
+    if not _SLUG.fullmatch(slug):
+        raise TenantError(f"'{slug}' cannot be a tenant's short name: use a-z, 0-9 and - (at most 63).")
+    name = _checked_name(name)
+    normal = [_checked_host(host) for host in hosts]
+    if not normal:
+        raise TenantError("A tenant needs at least one host name.")
+    tenant = Tenant(slug=slug, name=name, host=normal[0], created_at=now)
+    try:
+        with db.session.begin_nested():
+            db.session.add(tenant)
+            db.session.flush()
+            db.session.add_all(TenantHost(host=host, tenant_id=tenant.id) for host in dict.fromkeys(normal))
+            db.session.flush()
+    except IntegrityError as error:
+        taken = db.session.scalars(select(TenantHost.host).where(TenantHost.host.in_(normal))).first()
+        what = f"Host name '{taken}'" if taken else f"Tenant '{slug}'"
+        raise TenantError(f"{what} exists already.") from error
+    tenant_created.send(tenant)
+    return tenant
+
+
+#: Settings that `flask tenant set` and the pages may change, and how each is read from text.
+SETTINGS = (
+    "name",
+    "host",
+    "colour",
+    "logo",
+    "token_lifetime",
+    "token_lifetime_max",
+    "scope",
+    "pkce_required",
+    "sign_in_methods",
+)
+
+
+def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
+    """Set one of SETTINGS of ``tenant`` from ``value``. Raises TenantError.
+
+    ``logo`` takes the bytes of a PNG (none: no logo), everything else text. A
+    changed host keeps the old name as an alias, so that links keep working.
+    """
+    if key == "logo":
+        data = value if isinstance(value, bytes) else value.encode()
+        if data and (not data.startswith(_PNG) or len(data) > LOGO_MAX_BYTES):
+            raise TenantError(f"A logo is a PNG of at most {LOGO_MAX_BYTES // 1000} kB.")
+        _update(tenant, logo=data or None)
+        return
+    text = value.decode() if isinstance(value, bytes) else value
+    if key == "host":
+        _change_host(tenant, _checked_host(text))
+        return
+    readers = {
+        "name": _checked_name,
+        "colour": _checked_colour,
+        "token_lifetime": lambda text: _checked_lifetime(text, tenant.token_lifetime_max),
+        "token_lifetime_max": lambda text: _checked_lifetime(text, 10 * 31_536_000),
+        "scope": _checked_scope,
+        "pkce_required": _checked_flag,
+        "sign_in_methods": _checked_sign_in_methods,
+    }
+    if key not in readers:
+        raise TenantError(f"No setting '{key}'. There are: {', '.join(SETTINGS)}.")
+    changed: Any = readers[key](text)
+    _update(tenant, **{key: changed})
+    if key == "token_lifetime_max" and tenant.token_lifetime > changed:
+        _update(tenant, token_lifetime=changed)
+
+
+def suspend(tenant: Tenant) -> None:
+    """Turn the tenant off. Its tokens end, also after it is resumed: the generation moves on."""
+    _update(tenant, status=SUSPENDED, generation=Tenant.generation + 1)
+
+
+def resume(tenant: Tenant) -> None:
+    _update(tenant, status=ACTIVE)
+
+
+def delete_tenant(tenant: Tenant) -> None:
+    """Remove the tenant; its hosts, people, clients, codes and consents go with it.
+
+    Its tokens die with it, since no check finds their tenant any more; their rows
+    are removed when they expire, in batches: there may be millions.
+    """
+    db.session.execute(delete(Tenant).where(Tenant.id == tenant.id))
+
+
+def count_tenants() -> int:
+    return db.session.scalar(select(func.count()).select_from(Tenant)) or 0
+
+
+def _update(tenant: Tenant, **values: Any) -> None:
+    db.session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant.id)
+        .values(version=Tenant.version + 1, **values)
+        .execution_options(synchronize_session=False)
+    )
+    db.session.refresh(tenant)
+
+
+def _change_host(tenant: Tenant, host: str) -> None:
+    owner = db.session.get(TenantHost, host)
+    if owner is not None and owner.tenant_id != tenant.id:
+        raise TenantError(f"Host name '{host}' exists already.")
+    if owner is None:
+        try:
+            with db.session.begin_nested():
+                db.session.add(TenantHost(host=host, tenant_id=tenant.id))
+        except IntegrityError as error:
+            raise TenantError(f"Host name '{host}' exists already.") from error
+    _update(tenant, host=host)
+
+
+def _checked_host(host: str) -> str:
+    normal = normal_host(host)
+    if normal is None or ":" in host:
+        raise TenantError(f"'{host}' is not a host name like acme.example.com (no scheme, no port).")
+    return normal
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 80 or not name.isprintable():
+        raise TenantError("A name has 1 to 80 characters.")
+    return name
+
+
+def _checked_colour(text: str) -> str:
+    if not _COLOUR.fullmatch(text):
+        raise TenantError("A colour looks like #1F5FBF.")
+    return text.upper()
+
+
+def _checked_lifetime(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 60 <= int(text) <= most):
+        raise TenantError(f"A lifetime is a number of seconds from 60 to {most}.")
+    return int(text)
+
+
+def _checked_scope(text: str) -> str:
+    names = text.split()
+    if any(not _SCOPE.fullmatch(name) for name in names):
+        raise TenantError('Scopes are words of printable ASCII without quotes or backslashes (RFC 6749 section 3.3).')
+    return " ".join(sorted(set(names)))
+
+
+def _checked_flag(text: str) -> bool:
+    if text.lower() not in {"true", "false", "yes", "no", "on", "off", "1", "0"}:
+        raise TenantError("Say yes or no.")
+    return text.lower() in {"true", "yes", "on", "1"}
+
+
+def _checked_sign_in_methods(text: str) -> str:
+    if text.split() != ["password"]:
+        raise TenantError("The one way to sign in is: password.")
+    return "password"

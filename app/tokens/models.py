@@ -1,0 +1,114 @@
+"""Access tokens, authorization codes and consents. Only digests: none of these rows can be presented."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKeyConstraint, Index, LargeBinary, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import Model
+
+
+class AccessToken(Model):
+    """An access token, valid while the generations it was issued under are still the current ones.
+
+    No foreign keys: a billion rows must not lock a client's row. ``expiry_month``
+    stands in the token's text, so that a look-up knows the partition to look in.
+    The one index beside the key is what the pages list a client's tokens by;
+    docs/decisions/ says why it is worth its price.
+    """
+
+    __tablename__ = "access_token"
+    __table_args__ = (Index("ix_access_token_client", "tenant_id", "client_pk", "self_made", "created_at"),)
+
+    tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: Months since January 2020.
+    expiry_month: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    client_pk: Mapped[int]
+    #: None for a token of an API client, which acts for no person.
+    user_id: Mapped[int | None]
+    tenant_generation: Mapped[int]
+    client_generation: Mapped[int]
+    user_generation: Mapped[int | None]
+    consent_generation: Mapped[int | None]
+    #: Space-separated; empty means everything (the seed's default).
+    scope: Mapped[str] = mapped_column(default="")
+    #: True: the client asked for it at the token endpoint. False: a person made it.
+    self_made: Mapped[bool]
+    #: What a person called it, and that person's name.
+    name: Mapped[str | None]
+    made_by: Mapped[str | None]
+    #: The first and last characters, by which a person recognises it.
+    hint: Mapped[str]
+    created_at: Mapped[int]
+    expires_at: Mapped[int]
+    revoked_at: Mapped[int | None]
+
+
+class AuthorizationCode(Model):
+    """A code on its way through the browser (RFC 6749 section 4.1.2).
+
+    A spent code stays until it is purged: a second use must be recognised as
+    one, and ends the token that the first use bought.
+    """
+
+    __tablename__ = "authorization_code"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "client_pk"], ["client.tenant_id", "client.id"], ondelete="CASCADE"
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["user_account.tenant_id", "user_account.id"], ondelete="CASCADE"
+        ),
+        Index("ix_authorization_code_expires_at", "tenant_id", "expires_at"),
+    )
+
+    tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    client_pk: Mapped[int]
+    user_id: Mapped[int]
+    tenant_generation: Mapped[int]
+    client_generation: Mapped[int]
+    user_generation: Mapped[int]
+    consent_generation: Mapped[int]
+    #: As sent in the authorization request; None if it was left out.
+    redirect_uri: Mapped[str | None]
+    scope: Mapped[str] = mapped_column(default="")
+    #: S256 always (RFC 7636); None if the client uses no PKCE.
+    code_challenge: Mapped[str | None]
+    created_at: Mapped[int]
+    expires_at: Mapped[int]
+    spent_at: Mapped[int | None]
+    #: The token it bought.
+    token_expiry_month: Mapped[int | None] = mapped_column(SmallInteger)
+    token_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class Consent(Model):
+    """What a person allowed an app; one row per person and app, whatever was asked how often.
+
+    Withdrawing raises the generation, which ends all tokens and codes that were
+    issued under it, those under way too.
+    """
+
+    __tablename__ = "consent"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["user_account.tenant_id", "user_account.id"], ondelete="CASCADE"
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "client_pk"], ["client.tenant_id", "client.id"], ondelete="CASCADE"
+        ),
+        Index("ix_consent_client", "tenant_id", "client_pk"),
+    )
+
+    tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    client_pk: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: Everything the person allowed so far; empty means everything there is.
+    scope: Mapped[str] = mapped_column(default="")
+    #: True: the operator vouches for the app, and the person was not asked.
+    pre_approved: Mapped[bool] = mapped_column(default=False)
+    generation: Mapped[int] = mapped_column(default=0)
+    given_at: Mapped[int]
+    withdrawn_at: Mapped[int | None]

@@ -1,0 +1,52 @@
+"""Which rows about tokens and codes go away when: bounded batches, never in a request.
+
+Each call is one small transaction's worth, so that SQLite's one writer and
+PostgreSQL's locks stay free for requests. Nothing here commits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, delete, exists, or_, select
+
+from app.extensions import db
+from app.tenants.models import Tenant
+from app.tokens.models import AccessToken, AuthorizationCode
+from keyporter import token_format
+
+#: Seconds a code is remembered after it expired, so that a replay is recognised as one.
+SPENT_CODE_SECONDS = 86_400
+BATCH = 500
+
+
+def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:
+    """Delete at most ``batch`` expired tokens, and codes that are long over, of a tenant; returns how many rows."""
+    expired = and_(AccessToken.expiry_month <= token_format.month_of(now), AccessToken.expires_at <= now)
+    over = AuthorizationCode.expires_at <= now - SPENT_CODE_SECONDS
+    return _delete(AccessToken, tenant_id, expired, batch) + _delete(
+        AuthorizationCode, tenant_id, over, batch
+    )
+
+
+def find_tenants_that_are_gone() -> list[int]:
+    """Ids of deleted tenants that still have token rows: dead ones, but rows."""
+    gone = select(AccessToken.tenant_id).where(~exists().where(Tenant.id == AccessToken.tenant_id)).distinct()
+    return list(db.session.scalars(gone))
+
+
+def purge_deleted_tenant(tenant_id: int, *, batch: int = BATCH) -> int:
+    """Delete at most ``batch`` tokens of a tenant that is gone; returns how many."""
+    return _delete(AccessToken, tenant_id, AccessToken.tenant_id == tenant_id, batch)
+
+
+def _delete(
+    table: type[AccessToken] | type[AuthorizationCode], tenant_id: int, which: Any, batch: int
+) -> int:
+    keys = list(table.__table__.primary_key.columns)
+    doomed = db.session.execute(select(*keys).where(table.tenant_id == tenant_id, which).limit(batch)).all()
+    if not doomed:
+        return 0
+    rows = or_(*(and_(*(key == value for key, value in zip(keys, row, strict=True))) for row in doomed))
+    statement = delete(table).where(table.tenant_id == tenant_id, rows)
+    return int(db.session.execute(statement.execution_options(synchronize_session=False)).rowcount)  # type: ignore[attr-defined]
