@@ -1,0 +1,110 @@
+"""Fixtures: an application on each engine, its inhabitants, and the programs and people who call it.
+
+Nothing here keeps an application context open: a request would share its session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask import Flask
+
+from tests.databases import Databases, PostgresDatabases, SqliteDatabases, close, make_app, start_postgres
+from tests.postgres import PostgresServer
+from tests.world import Browser, ClientHandle, Machine, TenantHandle, UserHandle, World
+
+ENGINES = [
+    pytest.param("sqlite", id="sqlite"),
+    pytest.param("postgresql", id="postgresql", marks=pytest.mark.database),
+]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    yield from start_postgres()
+
+
+@pytest.fixture(scope="session")
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
+    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> PostgresDatabases:
+    return PostgresDatabases(tmp_path_factory.mktemp("postgres"), postgres_server)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Every test that touches a database runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def databases(engine: str, request: pytest.FixtureRequest) -> Databases:
+    found: Databases = request.getfixturevalue(f"{'sqlite' if engine == 'sqlite' else 'postgres'}_databases")
+    return found
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """The address of a fresh database with the newest schema."""
+    url = databases.url()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def app(database_url: str) -> Iterator[Flask]:
+    app = make_app(database_url)
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def world(app: Flask) -> World:
+    return World(app)
+
+
+@pytest.fixture
+def tenant(world: World) -> TenantHandle:
+    return world.tenant("acme", name="Acme")
+
+
+@pytest.fixture
+def other_tenant(world: World) -> TenantHandle:
+    return world.tenant("globex", name="Globex")
+
+
+@pytest.fixture
+def api_client(world: World, tenant: TenantHandle) -> ClientHandle:
+    return world.client(tenant)
+
+
+@pytest.fixture
+def machine(app: Flask, tenant: TenantHandle) -> Machine:
+    return Machine(app, tenant)
+
+
+@pytest.fixture
+def admin(world: World, tenant: TenantHandle) -> UserHandle:
+    return world.admin(tenant)
+
+
+@pytest.fixture
+def member(world: World, tenant: TenantHandle) -> UserHandle:
+    return world.user(tenant)
+
+
+@pytest.fixture
+def browser(app: Flask, tenant: TenantHandle) -> Browser:
+    """A browser at the tenant, nobody signed in."""
+    return Browser(app, tenant)
+
+
+@pytest.fixture
+def make_browser(app: Flask) -> Callable[[TenantHandle], Browser]:
+    return lambda tenant: Browser(app, tenant)

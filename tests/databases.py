@@ -1,0 +1,96 @@
+"""A fresh, migrated database for each test, on both engines; migrated once and copied."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import upgrade
+
+from app import create_app
+from app.extensions import db
+from config import Config
+from tests import postgres
+from tests.postgres import PostgresServer
+
+SECRET_KEY = "a-key-for-tests-that-is-long-enough-to-start"
+
+_numbers = itertools.count()
+
+
+def test_config(url: str, **changes: object) -> Config:
+    return Config(SECRET_KEY=SECRET_KEY, SQLALCHEMY_DATABASE_URI=url, TESTING=True, **changes)  # type: ignore[arg-type]
+
+
+def make_app(url: str, **changes: object) -> Flask:
+    return create_app(test_config(url, **changes))
+
+
+def close(app: Flask) -> None:
+    """Give the connections of ``app`` back, so that its database can go."""
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+def migrate(url: str) -> None:
+    app = make_app(url)
+    with app.app_context():
+        upgrade()
+    close(app)
+
+
+class Databases:
+    """Makes databases on one engine: ``url()`` is a new one, with the schema and nothing in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def url(self) -> str:
+        raise NotImplementedError
+
+    def drop(self, url: str) -> None:
+        raise NotImplementedError
+
+
+class SqliteDatabases(Databases):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._template = folder / "template.db"
+        migrate(f"sqlite:///{self._template}")
+
+    def url(self) -> str:
+        path = self._folder / f"test-{next(_numbers)}.db"
+        shutil.copyfile(self._template, path)
+        return f"sqlite:///{path}"
+
+    def drop(self, url: str) -> None:
+        path = url.removeprefix("sqlite:///")
+        for suffix in ("", "-wal", "-shm"):
+            Path(path + suffix).unlink(missing_ok=True)
+
+
+class PostgresDatabases(Databases):
+    def __init__(self, folder: Path, server: PostgresServer) -> None:
+        super().__init__(folder)
+        self.server = server
+        self._prefix = f"keyporter_{os.getpid()}"
+        migrate(server.create_database(f"{self._prefix}_template"))
+
+    def url(self) -> str:
+        return self.server.create_database(
+            f"{self._prefix}_{next(_numbers)}", template=f"{self._prefix}_template"
+        )
+
+    def drop(self, url: str) -> None:
+        self.server.drop_database(url.rpartition("/")[2])
+
+
+def start_postgres() -> Iterator[PostgresServer]:
+    server = postgres.start()
+    yield server
+    server.stop()
