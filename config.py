@@ -87,7 +87,7 @@ class Config:
             LOG_LEVEL=_choice(env, "LOG_LEVEL", LOG_LEVELS, "INFO", fold=str.upper),
             LOG_FORMAT=_choice(env, "LOG_FORMAT", LOG_FORMATS, "text", fold=str.lower),
             DEMO=env.get("KEYPORTER_DEMO") == "1",
-            INSTANCE_PATH=env.get("KEYPORTER_INSTANCE") or None,
+            INSTANCE_PATH=_folder(env.get("KEYPORTER_INSTANCE")),
             problems=tuple(problems),
         )
 
@@ -96,8 +96,10 @@ class Config:
         """Time limits, so that a database that hangs is an answer and not a stuck worker."""
         timeout = self.DATABASE_TIMEOUT_SECONDS
         if self.SQLALCHEMY_DATABASE_URI.startswith("sqlite"):
-            return {"connect_args": {"timeout": timeout}}
+            return {"hide_parameters": True, "connect_args": {"timeout": timeout}}
         return {
+            # An error's text would hold a row's values: e-mail addresses, hashes.
+            "hide_parameters": True,
             "pool_pre_ping": True,
             "pool_timeout": timeout,
             "connect_args": {
@@ -128,6 +130,11 @@ def _database_url(url: str | None) -> str:
     if not url.startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
         raise ConfigError("DATABASE_URL must start with postgresql:// or sqlite://.")
     return url
+
+
+def _folder(path: str | None) -> str | None:
+    # Flask takes absolute ones only.
+    return str(Path(path).absolute()) if path else None
 
 
 def _number(env: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:

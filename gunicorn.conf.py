@@ -8,16 +8,16 @@ loopback is an argument: ``gunicorn --bind 0.0.0.0:8000``.
 
 from __future__ import annotations
 
-import errno
+import gc
 import logging.config
 import os
 import re
-import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import glogging
 
+from app import listening
 from app.logs import logging_config
 from config import Config, ConfigError
 
@@ -70,7 +70,7 @@ accesslog = None
 logconfig_dict = logging_config(_config.LOG_LEVEL, _config.LOG_FORMAT)
 
 
-class _Logger(glogging.Logger):  # type: ignore[misc]
+class _Logger(glogging.Logger):
     """gunicorn's own messages, without the parts of a request that may hold a secret."""
 
     #: Setting ``logconfig_dict`` turns the access log on, whatever ``accesslog`` says.
@@ -103,21 +103,9 @@ def on_starting(server: Arbiter) -> None:
     for address in server.cfg.address:
         if not isinstance(address, tuple):
             continue
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(address)
-            except OSError as error:
-                sys.exit(f"keyporter: {_why_not(error, *address)}")
-
-
-def _why_not(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use. Stop what runs there, or choose another one:  PORT={port + 1}"
-    if error.errno == errno.EACCES:
-        return f"this user may not use port {port}. Choose one above 1023:  PORT=8000"
-    return f"cannot listen on {host}:{port}: {error.strerror}"
+        problem = listening.find_problem(*address)
+        if problem is not None:
+            sys.exit(f"keyporter: {problem}")
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
@@ -128,3 +116,8 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose(close=False)
+
+
+def when_ready(server: Arbiter) -> None:
+    """Leave what is loaded out of every worker's garbage collection: it never goes, and its pages stay shared."""
+    gc.freeze()

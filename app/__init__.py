@@ -20,6 +20,7 @@ def create_app(config: Config) -> Flask:
         client_manager,
         clients,
         consent,
+        demo,
         errors,
         extensions,
         headers,
@@ -37,6 +38,7 @@ def create_app(config: Config) -> Flask:
     app.config.from_object(config)
     # A redirect to another spelling of an address would send credentials twice; there is one spelling.
     app.url_map.merge_slashes = False
+    app.jinja_env.globals["product_name"] = config.PRODUCT_NAME
 
     extensions.init_app(app)
     logs.init_app(app)
@@ -44,6 +46,8 @@ def create_app(config: Config) -> Flask:
     headers.init_app(app)
     tenants.init_app(app)
     transport.init_app(app)
+    # Not before: a form that comes to nobody's host, or while the database is gone, must hear of that instead.
+    extensions.csrf.init_app(app)
     app.register_blueprint(health.bp)
     words.init_app(app)
     audit.init_app(app)
@@ -53,9 +57,6 @@ def create_app(config: Config) -> Flask:
     oauth.init_app(app)
     consent.init_app(app)
     client_manager.init_app(app)
-    operation.init_app(app)
-    if config.DEMO:
-        from app import demo
-
-        demo.init_app(app)
+    operation.init_app(app, config.problems)
+    demo.init_app(app)
     return app

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import logging
 
-from flask import Flask, Response, g, render_template, request, url_for
+from flask import Flask, Response, current_app, g, render_template, request, session
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import (
+    BadRequest,
     Conflict,
     HTTPException,
     InternalServerError,
@@ -59,6 +67,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(CSRFError, answer_expired_form)
     app.register_error_handler(IntegrityError, answer_conflict)
+    app.register_error_handler(DataError, answer_unstorable)
     for error in (OperationalError, InterfaceError, PoolTimeoutError, ProgrammingError):
         app.register_error_handler(error, answer_database_error)
     app.register_error_handler(Exception, answer_crash)
@@ -100,23 +109,40 @@ def answer_expired_form(error: CSRFError) -> Response:
 
 def answer_conflict(error: IntegrityError) -> Response | HTTPException:
     """Two people did the same thing at once, and no view had a better word for it."""
-    db.session.rollback()
+    _undo()
     log.warning("conflict: %s", type(error.orig).__name__)
     return answer_http_error(Conflict())
 
 
+def answer_unstorable(error: DataError) -> Response | HTTPException:
+    """Text with a NUL character, which PostgreSQL cannot hold; no field of ours may have one."""
+    _undo()
+    log.info("unstorable: %s", type(error.orig).__name__)
+    return answer_http_error(BadRequest("This holds characters that we cannot store."))
+
+
 def answer_database_error(error: SQLAlchemyError) -> Response | HTTPException:
     """The database is gone, locked, too slow, or not migrated: 503, so that clients try again."""
-    db.session.rollback()
+    _undo()
     log.error("database error: %s: %s", type(error).__name__, _first_line(getattr(error, "orig", None)))
     return answer_http_error(ServiceUnavailable(retry_after=RETRY_AFTER))
 
 
 def answer_crash(error: Exception) -> Response | HTTPException:
     """The last resort: our mistake. The log has all of it, the caller the request's id."""
-    db.session.rollback()
+    _undo()
     log.exception("crash")
     return answer_http_error(InternalServerError())
+
+
+def _undo() -> None:
+    """Take back what the request began: its transaction, and what it wrote into the browser's session.
+
+    The cookie of a sign-in that was not stored would cost the person the form they are about to send again.
+    """
+    db.session.rollback()
+    session.modified = False
+    g.setdefault("user", None)  # the error page must not ask the database who this is
 
 
 def _json(error: HTTPException) -> Response:
@@ -156,13 +182,8 @@ def _page(error: HTTPException, *, bare: bool) -> Response:
 
 
 def _has_page(path: str) -> bool:
-    adapter = url_for and request.routing_exception is None and g.get("tenant") is not None
-    if not adapter:
-        return False
-    from flask import current_app
-
-    methods = current_app.url_map.bind("").allowed_methods(path)
-    return "GET" in methods
+    """True if ``path`` can be opened by an address alone."""
+    return "GET" in current_app.url_map.bind("").allowed_methods(path)
 
 
 def _first_line(cause: object) -> str:

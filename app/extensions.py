@@ -55,7 +55,6 @@ class RowIdConverter(IntegerConverter):
 def init_app(app: Flask) -> None:
     app.url_map.converters["row_id"] = RowIdConverter
     db.init_app(app)
-    csrf.init_app(app)
     migrate.init_app(app, db, directory=str(_migrations_folder()))
     with app.app_context():
         if db.engine.dialect.name == "sqlite":

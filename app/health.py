@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 bp = Blueprint("health", __name__)
 
+UNREACHABLE = "database unreachable"
+NOT_MIGRATED = "database not migrated"
+
 
 @bp.get("/healthz")
 @tenantless
@@ -40,16 +43,16 @@ def find_problem() -> str | None:
     """Why the database cannot serve: "database unreachable" or "database not migrated"; None if it can."""
     try:
         if db.session.scalar(text("SELECT 1")) != 1:
-            return "database unreachable"
+            return UNREACHABLE
     except SQLAlchemyError:
         db.session.rollback()
-        return "database unreachable"
+        return UNREACHABLE
     try:
         revisions = set(db.session.scalars(text("SELECT version_num FROM alembic_version")))
     except SQLAlchemyError:
         db.session.rollback()
-        return "database not migrated"
-    return None if revisions == set(newest_revisions()) else "database not migrated"
+        return NOT_MIGRATED
+    return None if revisions == set(newest_revisions()) else NOT_MIGRATED
 
 
 def newest_revisions() -> tuple[str, ...]:

@@ -22,17 +22,22 @@ _ID_ALPHABET = "23456789BCDFGHJKMNPQRTVWXYZ"
 
 _SECRETS = (
     # Our own tokens, codes and secrets: the kind and the month stay, they help and open nothing.
-    (re.compile(r"\b(kp[arcs][0-9A-Za-z]{2})[0-9A-Za-z]{35}\b"), r"\1(hidden)"),
+    # Wherever they stand: in "token%3Dkpa..." no word begins at the k.
+    (re.compile(r"(kp[arcs][0-9A-Za-z]{2})[0-9A-Za-z]{35}"), r"\1(hidden)"),
     (re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 (hidden)"),
     (
         re.compile(
             r"(?i)\b(client_secret|secret|password|code|code_verifier|access_token|refresh_token|token|csrf_token|state)"
-            r"(=|%3D|['\"]?\s*:\s*)['\"]?[^\s&'\",;)}]+"
+            r"(=|%3D|['\"]?\s*:\s*)('[^'\n]*'|\"[^\"\n]*\"|['\"]?[^\s&'\",;)}]+)"
         ),
         r"\1\2(hidden)",
     ),
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028\u2029]")
+# Beside the control characters: line separators, and what makes a terminal write from right to left.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_NEEDS_QUOTES = re.compile(r'[\s"=]')
+#: A client ID is at most this long; what a stranger sends as one is not.
+_CLIENT_ID_LENGTH = 64
 
 #: What a request line holds beside its message.
 _FIELDS = ("tenant", "method", "path", "status", "ms", "client_id", "user_id", "ip", "request_id")
@@ -54,7 +59,7 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         first, *rest = super().format(record).split("\n")
-        first = redacted(first + _fields_as_text(record))
+        first = redacted(first) + _fields_as_text(record)
         # A traceback keeps its lines, indented, so that none can pass for a line of its own.
         return "\n".join([first, *("    " + redacted(line) for line in rest)])
 
@@ -81,7 +86,15 @@ class JsonFormatter(logging.Formatter):
 
 def _fields_as_text(record: logging.LogRecord) -> str:
     named = ((name, getattr(record, name, None)) for name in _FIELDS)
-    return "".join(f" {name}={value}" for name, value in named if value is not None)
+    return "".join(f" {name}={_quoted(value)}" for name, value in named if value is not None)
+
+
+def _quoted(value: object) -> object:
+    """``value`` redacted; as a JSON string if it holds a space or a line break: a path may, and could forge fields and lines."""
+    if not isinstance(value, str):
+        return value
+    value = redacted(value)
+    return json.dumps(value, ensure_ascii=False) if _NEEDS_QUOTES.search(value) else value
 
 
 def logging_config(level: str, log_format: str) -> dict[str, Any]:
@@ -89,6 +102,8 @@ def logging_config(level: str, log_format: str) -> dict[str, Any]:
     formatter = JsonFormatter if log_format == "json" else RedactingFormatter
     # These write whole requests, tokens and statement parameters when they are asked for more.
     quiet = {
+        # Lists its own plugins at each start.
+        "alembic.runtime.plugins": "WARNING",
         "authlib": "INFO",
         "sqlalchemy": "WARNING",
         "sqlalchemy.engine": "WARNING",
@@ -118,6 +133,7 @@ def _higher(level: str, least: str) -> str:
 def init_app(app: Flask) -> None:
     app.before_request(start_request)
     app.after_request(end_request)
+    app.context_processor(lambda: {"request_id": g.get("request_id")})
 
 
 def start_request() -> None:
@@ -140,7 +156,7 @@ def end_request(response: Response) -> Response:
             "path": request.path,
             "status": response.status_code,
             "ms": round((time.perf_counter() - g.started) * 1000, 1),
-            "client_id": g.get("log_client") or _client_of_token(),
+            "client_id": (g.get("log_client") or _client_of_token() or "")[:_CLIENT_ID_LENGTH] or None,
             "user_id": user.id if user else None,
             "ip": request.remote_addr,
             "request_id": g.request_id,

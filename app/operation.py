@@ -1,12 +1,131 @@
-"""`flask doctor` and `flask secret-key`."""
+"""`flask doctor` and `flask secret-key`: is this deployment sound, and how to start one."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+from sqlalchemy import text
+
+from app import credentials, health
+from app.command_line import Command, json_option, print_object, printable
+from app.extensions import db
+from app.tenants import registry
+from app.tenants.models import ACTIVE, Tenant
 
 if TYPE_CHECKING:
     from flask import Flask
 
+OK = "ok"
+WARNING = "warning"
+PROBLEM = "problem"
 
-def init_app(app: Flask) -> None:
-    """Add the commands."""
+#: This code was written then, so an earlier clock is wrong.
+_EARLIEST_YEAR = 2026
+#: Tokens are judged by the servers' clocks; hosts that differ by more disagree about which ones are alive.
+_CLOCK_SECONDS = 5
+
+_DATABASE_CLOCK = {
+    "sqlite": "SELECT CAST(strftime('%s', 'now') AS INTEGER)",
+    "postgresql": "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check saw; only a "problem" makes the command fail."""
+
+    status: str
+    check: str
+    message: str
+
+
+def init_app(app: Flask, problems: tuple[str, ...] = ()) -> None:
+    """Add the commands; ``problems`` are those of the configuration that the application was made with."""
+    app.extensions["keyporter.problems"] = problems
+    app.cli.add_command(doctor)
+    app.cli.add_command(secret_key)
+
+
+@click.command("secret-key", cls=Command)
+def secret_key() -> None:
+    """Print a new value for SECRET_KEY.
+
+    Example: flask secret-key > secret_key.txt, then start with SECRET_KEY_FILE=secret_key.txt
+    """
+    click.echo(credentials.new_secret_key())
+
+
+@click.command("doctor", cls=Command)
+@json_option
+@click.pass_context
+@with_appcontext
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check configuration, database, migrations, clock and proxy. Exits with 1 on a problem."""
+    findings = [*_check_configuration(), *_check_database()]
+    healthy = all(finding.status != PROBLEM for finding in findings)
+    if as_json:
+        print_object({"ok": healthy, "checks": [asdict(finding) for finding in findings]}, as_json=True)
+    else:
+        for finding in findings:
+            click.echo(printable(f"{finding.status:<7}  {finding.check}: {finding.message}"))
+    if not healthy:
+        ctx.exit(1)
+
+
+def _check_configuration() -> Iterator[Finding]:
+    problems: tuple[str, ...] = current_app.extensions["keyporter.problems"]
+    for problem in problems:
+        yield Finding(PROBLEM, "configuration", problem)
+    if not problems:
+        yield Finding(OK, "configuration", "complete")
+
+
+def _check_database() -> Iterator[Finding]:
+    """What can be asked of the database, until an answer makes further questions pointless."""
+    engine = db.engine.dialect.name
+    problem = health.find_problem()
+    if problem == health.UNREACHABLE:
+        yield Finding(PROBLEM, "database", "The database does not answer. Check DATABASE_URL.")
+        yield _check_clock(None)
+        return
+    yield Finding(OK, "database", f"{engine} answers")
+    yield _check_clock(db.session.scalar(text(_DATABASE_CLOCK[engine])))
+    if problem is not None:
+        yield Finding(PROBLEM, "migrations", "The database is not migrated. Run:  flask db upgrade")
+        return
+    yield Finding(OK, "migrations", ", ".join(health.newest_revisions()))
+    tenants = registry.list_tenants()
+    yield _check_proxy(tenants)
+    suspended = sum(tenant.status != ACTIVE for tenant in tenants)
+    yield Finding(OK, "tenants", f"{len(tenants)}, {suspended} of them suspended")
+
+
+def _check_clock(database_time: int | None) -> Finding:
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(now))
+    if time.gmtime(now).tm_year < _EARLIEST_YEAR:
+        return Finding(PROBLEM, "clock", f"It says {shown}, which is over. Set it.")
+    if database_time is not None and abs(database_time - now) > _CLOCK_SECONDS:
+        apart = round(abs(database_time - now))
+        return Finding(PROBLEM, "clock", f"It is {apart} seconds apart from the database's. Set both by NTP.")
+    return Finding(OK, "clock", shown)
+
+
+def _check_proxy(tenants: list[Tenant]) -> Finding:
+    """Outside of loopback only https is served, and it is mostly a proxy that speaks it for us."""
+    trusted = current_app.config["TRUSTED_PROXIES"]
+    if trusted:
+        return Finding(OK, "proxy", f"{trusted} trusted")
+    secure = [tenant.host for tenant in tenants if not registry.is_loopback_host(tenant.host)]
+    if not secure:
+        return Finding(OK, "proxy", "none trusted, none needed: all tenants are on loopback")
+    named = ", ".join(secure[:3]) + (f" and {len(secure) - 3} more" if len(secure) > 3 else "")
+    return Finding(
+        WARNING, "proxy", f"TRUSTED_PROXIES is 0, so a proxy's https does not count. Served on https: {named}"
+    )

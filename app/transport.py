@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import Flask, g, redirect, request
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.machine_paths import is_machine_path
@@ -24,7 +24,18 @@ def init_app(app: Flask) -> None:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
         )
+    app.before_request(require_plain_path)
     app.before_request(require_https)
+
+
+def require_plain_path() -> None:
+    """404 for an address with more than one leading slash.
+
+    Werkzeug drops them, so that "//oauth2/token" would be a second spelling of
+    an address, which a rule of a proxy in front of us need not know.
+    """
+    if request.environ.get("PATH_INFO", "").startswith("//"):
+        raise NotFound
 
 
 def require_https() -> ResponseReturnValue | None:

@@ -63,14 +63,20 @@ def moment(epoch: int, text: str | None = None) -> Markup:
     )
 
 
+def to_the_minute(epoch: int) -> str:
+    """``14 January 2027, 10:00 UTC``."""
+    return f"{in_words(epoch)}, {datetime.fromtimestamp(epoch, UTC):%H:%M} UTC"
+
+
 def number(count: int) -> str:
     """``1,204``."""
     return f"{count:,}"
 
 
 def init_app(app: Flask) -> None:
-    """Add the filters ``date`` (text), ``moment`` and ``ago`` (``<time>`` elements) and ``number``."""
+    """Add the filters ``date``, ``minute``, ``number`` (text), ``moment`` and ``ago`` (``<time>``)."""
     app.add_template_filter(in_words, "date")
+    app.add_template_filter(to_the_minute, "minute")
     app.add_template_filter(moment, "moment")
     app.add_template_filter(_moment_ago, "ago")
     app.add_template_filter(number, "number")

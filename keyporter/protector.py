@@ -35,7 +35,7 @@ def is_protected(view: object) -> bool:
     return getattr(view, _PROTECTED, False)
 
 
-class RequireOAuth(ResourceProtector):  # type: ignore[misc]
+class RequireOAuth(ResourceProtector):
     """``@require_oauth()``, ``@require_oauth("a", "b")``, ``any_of=``, ``optional=``, ``user=``.
 
     One object protects any number of views; it keeps nothing of them.
@@ -128,7 +128,7 @@ class RequireOAuth(ResourceProtector):  # type: ignore[misc]
         return _answer(error.status_code, body, challenge | body)
 
 
-class _Validator(BearerTokenValidator):  # type: ignore[misc]
+class _Validator(BearerTokenValidator):
     """Authlib's interface to a kind of token."""
 
     def __init__(self, protector: RequireOAuth) -> None:

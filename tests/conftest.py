@@ -12,6 +12,8 @@ from flask import Flask
 
 from tests.databases import Databases, PostgresDatabases, SqliteDatabases, close, make_app, start_postgres
 from tests.postgres import PostgresServer
+from tests.server import GunicornServer, serving
+from tests.shell import Shell
 from tests.world import Browser, ClientHandle, Machine, TenantHandle, UserHandle, World
 
 ENGINES = [
@@ -108,3 +110,46 @@ def browser(app: Flask, tenant: TenantHandle) -> Browser:
 @pytest.fixture
 def make_browser(app: Flask) -> Callable[[TenantHandle], Browser]:
     return lambda tenant: Browser(app, tenant)
+
+
+@pytest.fixture(scope="session")
+def sqlite_server(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_databases: SqliteDatabases
+) -> Iterator[GunicornServer]:
+    with serving(sqlite_databases.url(), tmp_path_factory.mktemp("server") / "log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(
+    tmp_path_factory: pytest.TempPathFactory, postgres_databases: PostgresDatabases
+) -> Iterator[GunicornServer]:
+    with serving(postgres_databases.url(), tmp_path_factory.mktemp("server") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def server(engine: str, request: pytest.FixtureRequest) -> GunicornServer:
+    """gunicorn on each engine; one for the whole run, so each test makes tenants of its own (``site``)."""
+    found: GunicornServer = request.getfixturevalue(f"{engine}_server")
+    return found
+
+
+@pytest.fixture
+def served_world(server: GunicornServer) -> Iterator[World]:
+    """The world behind ``server``, changed by this process: another one than those that answer."""
+    app = make_app(server.database_url, PORT=server.port)
+    yield World(app)
+    close(app)
+
+
+@pytest.fixture
+def site(served_world: World, server: GunicornServer) -> TenantHandle:
+    """A tenant that this test has for itself."""
+    return served_world.site(server.port)
+
+
+@pytest.fixture
+def shell(app: Flask) -> Shell:
+    """The operator's command line."""
+    return Shell(app)

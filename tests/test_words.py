@@ -48,6 +48,10 @@ def test_a_date_is_the_one_of_utc(elsewhere):
     assert words.in_words(THEN + 2 * HOUR) == "14 January 2027"
 
 
+def test_a_minute_is_said_with_its_zone(elsewhere):
+    assert words.to_the_minute(THEN) == "14 January 2027, 10:00 UTC"
+
+
 @pytest.mark.parametrize(
     "seconds, said",
     [

@@ -7,18 +7,20 @@ given (IDs, secrets, passwords), never a database row.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import Flask
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
+from app import credentials
 from app.accounts import registry as accounts
 from app.clients import app_registry
 from app.clients import registry as clients
@@ -33,10 +35,12 @@ class TenantHandle:
     id: int
     slug: str
     host: str
+    #: Where a real server listens for it, over plain http on loopback; None is the application itself, over https.
+    port: int | None = None
 
     @property
     def url(self) -> str:
-        return f"https://{self.host}"
+        return f"https://{self.host}" if self.port is None else f"http://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,27 @@ class World:
     def __init__(self, app: Flask) -> None:
         self.app = app
 
-    def tenant(self, slug: str = "acme", *, name: str | None = None, **settings: str) -> TenantHandle:
-        host = f"{slug}.example"
+    def tenant(
+        self,
+        slug: str = "acme",
+        *,
+        name: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        **settings: str,
+    ) -> TenantHandle:
+        host = host or f"{slug}.example"
         with self.app.app_context():
             tenant = tenants.create_tenant(slug, name or slug.title(), [host], now())
             for key, value in settings.items():
                 tenants.change_setting(tenant, key, value)
             db.session.commit()
-            return TenantHandle(tenant.id, slug, host)
+            return TenantHandle(tenant.id, slug, host, port)
+
+    def site(self, port: int) -> TenantHandle:
+        """A tenant that a real server on ``port`` serves; its name is nobody else's."""
+        slug = f"site-{secrets.token_hex(6)}"
+        return self.tenant(slug, name="Acme", host=f"{slug}.localhost", port=port)
 
     def user(
         self,
@@ -89,7 +106,8 @@ class World:
         admin: bool = False,
     ) -> UserHandle:
         with self.app.app_context():
-            user = accounts.create_user(tenant.id, email, name, now(), password=PASSWORD, admin=admin)
+            user = accounts.create_user(tenant.id, email, name, now(), admin=admin)
+            user.password_hash = _password_hash()
             db.session.commit()
             return UserHandle(tenant, user.id, email, name)
 
@@ -151,10 +169,16 @@ class World:
             return result
 
 
+class Server(Protocol):
+    """What can be called over HTTP: the application in this process, or a GunicornServer."""
+
+    def test_client(self, use_cookies: bool = True) -> Client: ...
+
+
 class Machine:
     """A program that talks to the machine endpoints of one tenant, without cookies."""
 
-    def __init__(self, app: Flask, tenant: TenantHandle) -> None:
+    def __init__(self, app: Server, tenant: TenantHandle) -> None:
         self._client = app.test_client(use_cookies=False)
         self.tenant = tenant
 
@@ -207,7 +231,7 @@ class Machine:
 class Browser:
     """A person's browser at one tenant: keeps cookies, sends Referer, fills in the CSRF token of the page it shows."""
 
-    def __init__(self, app: Flask, tenant: TenantHandle) -> None:
+    def __init__(self, app: Server, tenant: TenantHandle) -> None:
         self.client = app.test_client()
         self.tenant = tenant
         self.page: TestResponse | None = None
@@ -287,6 +311,12 @@ def pkce_pair() -> tuple[str, str]:
 def basic(client_id: str, secret: str) -> dict[str, str]:
     encoded = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
     return {"Authorization": f"Basic {encoded}"}
+
+
+@functools.cache
+def _password_hash() -> str:
+    """Hashed once: hashing is slow on purpose, and nearly every test has people."""
+    return credentials.hash_password(PASSWORD)
 
 
 def now() -> int:

@@ -15,4 +15,5 @@ def init_app(app: Flask) -> None:
 
     session.init_app(app)
     app.register_blueprint(bp)
+    app.context_processor(session.describe_visitor)
     app.cli.add_command(user_commands)

@@ -22,6 +22,9 @@ class UserError(ValueError):
 
 
 def find_user_by_email(tenant_id: int, email: str) -> User | None:
+    """The user of that address, whatever its case; None for text that is no address."""
+    if not _EMAIL.fullmatch(email.strip()):
+        return None
     statement = select(User).where(User.tenant_id == tenant_id, User.email_key == _key(email))
     return db.session.scalars(statement).first()
 
@@ -31,9 +34,7 @@ def find_user(tenant_id: int, user_id: int) -> User | None:
 
 
 def list_users(tenant_id: int) -> list[User]:
-    return list(
-        db.session.scalars(select(User).where(User.tenant_id == tenant_id).order_by(User.email_key))
-    )
+    return list(db.session.scalars(select(User).where(User.tenant_id == tenant_id).order_by(User.email_key)))
 
 
 def list_admins(tenant_id: int) -> list[User]:
@@ -138,9 +139,7 @@ def _end_sessions(tenant_id: int, user_id: int) -> None:
 
 
 def _update(tenant_id: int, user_id: int, **values: object) -> None:
-    db.session.execute(
-        update(User).where(User.tenant_id == tenant_id, User.id == user_id).values(**values)
-    )
+    db.session.execute(update(User).where(User.tenant_id == tenant_id, User.id == user_id).values(**values))
 
 
 def _key(email: str) -> str:

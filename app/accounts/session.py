@@ -111,13 +111,16 @@ def find_signed_in_user() -> User | None:
     if "user" not in g:
         session_id = session.get(_SESSION_ID)
         g.user = (
-            registry.find_signed_in_user(
-                current_tenant.id, credentials.digest(session_id), int(time.time())
-            )
+            registry.find_signed_in_user(current_tenant.id, credentials.digest(session_id), int(time.time()))
             if isinstance(session_id, str)
             else None
         )
     return cast("User | None", g.user)
+
+
+def describe_visitor() -> dict[str, object]:
+    """For every page's frame: who is signed in. Nobody, on an error page that belongs to no tenant."""
+    return {"signed_in_user": find_signed_in_user() if g.get("tenant") else None}
 
 
 def login_required(
@@ -184,7 +187,9 @@ def current_actor() -> Actor:
     """The signed-in user, for the audit log."""
     user = find_signed_in_user()
     if user is None:
-        return Actor(kind="system", name="nobody", address=request.remote_addr, request_id=g.get("request_id"))
+        return Actor(
+            kind="system", name="nobody", address=request.remote_addr, request_id=g.get("request_id")
+        )
     return Actor(
         kind="user", name=user.name, id=user.id, address=request.remote_addr, request_id=g.get("request_id")
     )

@@ -73,6 +73,12 @@ def list_tenants_of(app: App) -> list[str]:
     return list(db.session.scalars(statement.order_by(Tenant.slug)))
 
 
+def list_tenant_ids_of(app: App) -> list[int]:
+    """The ids of the tenants that ``app`` is turned on for."""
+    statement = select(Client.tenant_id).where(Client.app_id == app.id, Client.disabled.is_(False))
+    return list(db.session.scalars(statement))
+
+
 def turn_on(app: App, tenant_id: int, now: int) -> None:
     """Let ``app`` work on a tenant. What it held there before it was turned off is alive again."""
     turned_on = db.session.execute(

@@ -29,7 +29,7 @@ class RegisteredApp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredClient(ClientMixin):  # type: ignore[misc]
+class RegisteredClient(ClientMixin):
     """A client of one tenant, with the versions and generations that were true when it was read.
 
     ``app`` is None for an API client. The ``check_*`` and ``get_*`` methods are

@@ -47,7 +47,7 @@ class ClientError(ValueError):
         self.field = field
 
 
-def _select_registered() -> Select[tuple[Client, App, int, int]]:
+def _select_registered() -> Select[Client, App, int, int]:
     return (
         select(Client, App, Tenant.version, Tenant.generation)
         .join(Tenant, Tenant.id == Client.tenant_id)
@@ -70,12 +70,13 @@ def find_registered_client(tenant_id: int, client_id: str, now: int) -> Register
     row = db.session.execute(_FIND_REGISTERED, {"tenant_id": tenant_id, "client_id": client_id}).first()
     if row is None:
         return None
-    client, app, tenant_version, tenant_generation = row
+    client: Client = row[0]
+    app: App | None = row[1]
     secrets_owner = app if app is not None else client
     return RegisteredClient(
         tenant_id=client.tenant_id,
-        tenant_version=tenant_version,
-        tenant_generation=tenant_generation,
+        tenant_version=row[2],
+        tenant_generation=row[3],
         pk=client.id,
         client_id=client.client_id,
         name=client.name if app is None else app.name,
@@ -114,8 +115,10 @@ def find_client_by_id(tenant_id: int, client_id: str) -> Client | None:
     return db.session.scalars(statement.execution_options(populate_existing=True)).first()
 
 
-def list_api_clients(tenant_id: int, *, search: str = "", offset: int = 0, most: int = 50) -> list[Client]:
-    """A page of the tenant's API clients by name; ``search`` looks in names, descriptions and client IDs."""
+def list_api_clients(
+    tenant_id: int, *, search: str = "", offset: int = 0, most: int | None = 50
+) -> list[Client]:
+    """A page of the tenant's API clients by name, None: all; ``search`` looks in names, descriptions and client IDs."""
     statement = select(Client).where(Client.tenant_id == tenant_id, Client.app_id.is_(None))
     if search:
         pattern = "%" + search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from app.clients.redirect_uris import is_on_this_device
 from app.clients.registered import RegisteredClient
+from app.tokens.consents import covers
 from app.tokens.models import Consent
 
 _CSP_HOST_SOURCE = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?")
@@ -50,7 +51,7 @@ def put_question(
         redirect_host=where_it_goes(redirect_uri, client.name),
         is_on_this_device=is_on_this_device(redirect_uri),
         scope_lines=tuple(name for name in scope.split() if name not in allowed),
-        wants_more=consent is not None,
+        wants_more=consent is not None and not covers(consent, scope),
         is_first_time=is_first_time,
         client_id=client.client_id,
         redirect_uri=redirect_uri,

@@ -24,7 +24,7 @@ from app.clients.registered import RegisteredClient
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-class RefusedOnPage(OAuth2Error):  # type: ignore[misc]
+class RefusedOnPage(OAuth2Error):
     """An authorization request that is answered with a page; ``reason`` chooses its words.
 
     "client_missing", "client_unknown", "client_off", "redirect_uri_missing" or
@@ -39,14 +39,14 @@ class RefusedOnPage(OAuth2Error):  # type: ignore[misc]
         self.client = client
 
 
-class RequestNotSupportedError(OAuth2Error):  # type: ignore[misc]
+class RequestNotSupportedError(OAuth2Error):
     """OpenID Connect Core section 3.1.2.6; nothing is fetched from anywhere."""
 
     error = "request_not_supported"
     description = "Request objects are not supported. Send the parameters."
 
 
-class RequestUriNotSupportedError(OAuth2Error):  # type: ignore[misc]
+class RequestUriNotSupportedError(OAuth2Error):
     """OpenID Connect Core section 3.1.2.6; nothing is fetched from anywhere."""
 
     error = "request_uri_not_supported"

@@ -22,7 +22,7 @@ NONE = "none"
 METHODS = (BASIC, POST, NONE)
 
 
-class ClientAuthenticationFailed(InvalidClientError):  # type: ignore[misc]
+class ClientAuthenticationFailed(InvalidClientError):
     """The one answer for an unknown ID, a wrong secret, a client that is off and another tenant's client.
 
     Always 401 with a Basic challenge (RFC 6749 section 5.2, RFC 7617 section 2).
@@ -73,11 +73,11 @@ def _decode_basic(encoded: str) -> tuple[str | None, str | None]:
     try:
         text = base64.b64decode(encoded, validate=True).decode("utf-8")
         client_id, colon, secret = text.partition(":")
-        if not colon or "\0" in text:
-            return None, None
-        return _form_decoded(client_id), _form_decoded(secret)
+        client_id, secret = _form_decoded(client_id), _form_decoded(secret)
     except (binascii.Error, UnicodeError, ValueError):
         return None, None
+    # PostgreSQL refuses to be asked for a NUL.
+    return (client_id, secret) if colon and "\0" not in client_id + secret else (None, None)
 
 
 def _form_decoded(text: str) -> str:

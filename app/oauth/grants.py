@@ -10,6 +10,7 @@ from authlib.oauth2.rfc6749 import InvalidGrantError, grants
 from authlib.oauth2.rfc7636 import CodeChallenge, create_s256_code_challenge
 
 from app.oauth import authorization
+from app.oauth.requests import ParsedRequest
 from app.tokens import store
 from app.tokens.store import FoundCode
 from keyporter import token_format
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 _VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 
 
-class CodeReplayed(InvalidGrantError):  # type: ignore[misc]
+class CodeReplayed(InvalidGrantError):
     """A code was used a second time, by the client it belongs to; what it bought has to end."""
 
     def __init__(self, code: FoundCode) -> None:
@@ -30,8 +31,10 @@ class CodeReplayed(InvalidGrantError):  # type: ignore[misc]
 _BAD_CODE = "The code was used before, is too old, or is not this client's. Start again at the authorization endpoint."
 
 
-class ClientCredentialsGrant(grants.ClientCredentialsGrant):  # type: ignore[misc]
+class ClientCredentialsGrant(grants.ClientCredentialsGrant):
     """The client acts for itself and sees all of its tenant's data."""
+
+    request: ParsedRequest
 
     def generate_token(self, *, scope: str | None = None, **_: Any) -> dict[str, object]:
         return self.server.make_token(self.request, self.client.get_allowed_scope(scope))  # type: ignore[no-any-return]
@@ -43,8 +46,10 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):  # type: ignore[mis
         )
 
 
-class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
+class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
     """The app acts for a person, with codes that can be spent once."""
+
+    request: ParsedRequest
 
     @classmethod
     def check_authorization_endpoint(cls, request: Any) -> bool:
@@ -105,7 +110,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[mis
             raise CodeReplayed(authorization_code)
 
 
-class S256CodeChallenge(CodeChallenge):  # type: ignore[misc]
+class S256CodeChallenge(CodeChallenge):
     """PKCE (RFC 7636) at the token endpoint, without the ``plain`` method, which protects from nobody.
 
     The authorization endpoint's half is a rule of app/oauth/authorization.py.

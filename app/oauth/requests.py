@@ -7,12 +7,12 @@ things to two readers, so here it is refused instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from werkzeug.datastructures import Headers
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 #: Bytes of a machine request's body; the seed's are 150.
@@ -78,17 +78,20 @@ def without_secret(query: str) -> str:
     )
 
 
-class _Payload(BasicOAuth2Payload):  # type: ignore[misc]
+class _Payload(BasicOAuth2Payload):
     @property
     def response_type(self) -> str | None:
         # As sent: Authlib sorts its words, and "code code" must not become "code".
         return self.data.get("response_type")  # type: ignore[no-any-return]
 
 
-class ParsedRequest(OAuth2Request):  # type: ignore[misc]
+class ParsedRequest(OAuth2Request):
     """A request for Authlib, with its parameters parsed by parse_parameters and one ``now`` for all it does."""
 
-    def __init__(self, method: str, parameters: dict[str, str], headers: Mapping[str, str], now: int) -> None:
+    #: A RegisteredClient, once it is known.
+    client: Any
+
+    def __init__(self, method: str, parameters: dict[str, str], headers: Headers, now: int) -> None:
         super().__init__(method, _TRANSPORT_WAS_CHECKED, headers=headers)
         self.payload = _Payload(parameters)
         self.parameters = parameters

@@ -19,7 +19,8 @@ from keyporter import current_token, require_oauth
 bp = Blueprint("oauth", __name__)
 
 
-@bp.post("/oauth2/token")
+# No OPTIONS: no page of another origin calls it, and Allow names what there is (RFC 9110 section 10.2.1).
+@bp.post("/oauth2/token", provide_automatic_options=False)
 @verifies_tenant
 def issue_token() -> Response:
     """RFC 6749 section 3.2: exchange credentials, or a code, for an access token."""

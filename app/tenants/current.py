@@ -19,6 +19,7 @@ from threading import Lock
 from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import Flask, current_app, g, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import Forbidden, NotFound
 from werkzeug.local import LocalProxy
 
@@ -105,11 +106,19 @@ def init_app(app: Flask) -> None:
 
 
 def find_tenant() -> TenantSettings | None:
-    """The tenant of this request, or None; looked up once per request."""
+    """The tenant of this request, or None; looked up once per request, also when the database fails."""
+    if "tenant_error" in g:
+        raise g.tenant_error
     if "tenant" not in g:
         host = registry.normal_host(request.environ.get("HTTP_HOST"))
         g.tenant_host = host
-        g.tenant = None if host is None else _find(host, trust_memory=_view_verifies())
+        try:
+            g.tenant = None if host is None else _find(host, trust_memory=_view_verifies())
+        except SQLAlchemyError as error:
+            # Who asks next in this request must neither wait for it again nor meet an aborted transaction.
+            db.session.rollback()
+            g.tenant_error = error
+            raise
     return cast("TenantSettings | None", g.tenant)
 
 
@@ -174,7 +183,8 @@ def _find(host: str, *, trust_memory: bool) -> TenantSettings | None:
     settings = _memory().find(host) if trust_memory else None
     if settings is None:
         settings = registry.find_by_host(host, current_app.config["PORT"])
-        if settings is None:
+        if settings is None or not settings.is_active:
+            # A suspended one is turned away before any statement could verify it: resuming must show at once.
             _memory().forget(host)
         else:
             _memory().remember(host, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +137,26 @@ def list_tenants() -> list[Tenant]:
     return list(db.session.scalars(select(Tenant).order_by(Tenant.slug)))
 
 
+def list_slugs() -> list[str]:
+    """The short names of all tenants."""
+    return list(db.session.scalars(select(Tenant.slug)))
+
+
+def list_ids() -> list[int]:
+    """The ids of all tenants."""
+    return list(db.session.scalars(select(Tenant.id)))
+
+
+def list_hosts_by_tenant() -> dict[int, list[str]]:
+    """All host names by the id of their tenant; one statement, however many tenants there are."""
+    found: dict[int, list[str]] = {}
+    for tenant_id, host in db.session.execute(
+        select(TenantHost.tenant_id, TenantHost.host).order_by(TenantHost.host)
+    ):
+        found.setdefault(tenant_id, []).append(host)
+    return found
+
+
 def list_hosts(tenant_id: int) -> list[str]:
     return list(
         db.session.scalars(
@@ -236,6 +257,11 @@ def count_tenants() -> int:
     return db.session.scalar(select(func.count()).select_from(Tenant)) or 0
 
 
+def has_any_of(tenant_ids: Sequence[int]) -> bool:
+    """True if one of those tenants is here. Reads ids only, so that an older schema can answer too."""
+    return db.session.scalars(select(Tenant.id).where(Tenant.id.in_(tenant_ids)).limit(1)).first() is not None
+
+
 def _update(tenant: Tenant, **values: Any) -> None:
     db.session.execute(
         update(Tenant)
@@ -288,7 +314,9 @@ def _checked_lifetime(text: str, most: int) -> int:
 def _checked_scope(text: str) -> str:
     names = text.split()
     if any(not _SCOPE.fullmatch(name) for name in names):
-        raise TenantError('Scopes are words of printable ASCII without quotes or backslashes (RFC 6749 section 3.3).')
+        raise TenantError(
+            "Scopes are words of printable ASCII without quotes or backslashes (RFC 6749 section 3.3)."
+        )
     return " ".join(sorted(set(names)))
 
 

@@ -19,6 +19,11 @@ from keyporter import token_format
 SPENT_CODE_SECONDS = 86_400
 BATCH = 500
 
+_KEYS: dict[Any, tuple[Any, ...]] = {
+    AccessToken: (AccessToken.tenant_id, AccessToken.expiry_month, AccessToken.digest),
+    AuthorizationCode: (AuthorizationCode.tenant_id, AuthorizationCode.digest),
+}
+
 
 def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:
     """Delete at most ``batch`` expired tokens, and codes that are long over, of a tenant; returns how many rows."""
@@ -43,7 +48,7 @@ def purge_deleted_tenant(tenant_id: int, *, batch: int = BATCH) -> int:
 def _delete(
     table: type[AccessToken] | type[AuthorizationCode], tenant_id: int, which: Any, batch: int
 ) -> int:
-    keys = list(table.__table__.primary_key.columns)
+    keys = _KEYS[table]
     doomed = db.session.execute(select(*keys).where(table.tenant_id == tenant_id, which).limit(batch)).all()
     if not doomed:
         return 0

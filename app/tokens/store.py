@@ -280,7 +280,7 @@ class CheckedToken:
     refused_because: str | None
 
 
-def _select_checked() -> Select[Any]:
+def _select_checked() -> Select[*tuple[Any, ...]]:
     return (
         select(
             AccessToken.user_id,

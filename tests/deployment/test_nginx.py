@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import re
-import secrets
 import shutil
 import socket
 import ssl
@@ -26,6 +25,7 @@ import pytest
 
 from tests.deployment.processes import free_port, running
 from tests.postgres import skip_or_fail
+from tests.server import serving
 
 ROOT = Path(__file__).parents[2]
 METADATA = "/.well-known/oauth-authorization-server"
@@ -130,15 +130,8 @@ def _run_nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
 def nginx(tmp_path_factory) -> Iterator[Nginx]:
     """In front of a server with two tenants: acme and globex, each at NAME.example.com."""
     folder = tmp_path_factory.mktemp("server")
-    port = free_port()
-    environment = {
-        **os.environ,
-        "DATABASE_URL": f"sqlite:///{folder}/keyporter.db",
-        "SECRET_KEY": secrets.token_hex(32),
-        "TRUSTED_PROXIES": "1",
-        "WEB_CONCURRENCY": "1",
-        "PORT": str(port),
-    }
+    database_url = f"sqlite:///{folder}/keyporter.db"
+    environment = {**os.environ, "DATABASE_URL": database_url}
 
     def flask(*words: str) -> None:
         command = [sys.executable, "-m", "flask", *words]
@@ -148,9 +141,9 @@ def nginx(tmp_path_factory) -> Iterator[Nginx]:
     flask("db", "upgrade")
     flask("tenant", "create", "acme", "--name", "Acme Inc", "--host", "acme.example.com")
     flask("tenant", "create", "globex", "--name", "Globex", "--host", "globex.example.com")
-    gunicorn = [sys.executable, "-m", "gunicorn"]
-    with running(gunicorn, port=port, log=folder / "gunicorn.log", cwd=ROOT, env=environment):
-        yield from _run_nginx(tmp_path_factory.mktemp("nginx"), port)
+    log = folder / "gunicorn.log"
+    with serving(database_url, log, workers=1, environment={"TRUSTED_PROXIES": "1"}) as server:
+        yield from _run_nginx(tmp_path_factory.mktemp("nginx"), server.port)
 
 
 @pytest.fixture(scope="module")

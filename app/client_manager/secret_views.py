@@ -1,0 +1,90 @@
+"""Changing a client's secret, with a time in which both the old and the new one work."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Response, make_response, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from app.accounts.session import admin_required, current_actor
+from app.audit import log as audit
+from app.client_manager import sent_forms
+from app.client_manager.blueprint import bp, find_or_404, target_of, tokens_in_words
+from app.client_manager.forms import ChangeSecretForm, attach
+from app.clients import registry
+from app.clients.models import Client
+from app.clients.registry import ClientError
+from app.extensions import db
+from app.tenants.current import current_tenant
+from app.tokens import store
+
+_STOPS = {
+    "now": "The old secret stopped at once.",
+    "1h": "The old secret stops in 1 hour.",
+    "24h": "The old secret stops in 24 hours.",
+    "7d": "The old secret stops in 7 days.",
+}
+
+
+@bp.route("/<row_id:client_pk>/secret", methods=["GET", "POST"])
+@admin_required
+def change_secret(client_pk: int) -> ResponseReturnValue:
+    """Set a new secret, random unless somebody prefers their own, and show it once."""
+    client = find_or_404(current_tenant.id, client_pk)
+    form = ChangeSecretForm(client.client_id)
+    if request.method != "POST":
+        return _ask(client, form)
+    if sent_forms.was_sent(session, form.form_id.data):
+        make_new = url_for(".change_secret", client_pk=client.id)
+        return render_template("client_manager/shown_once.html", what="secret", make_new=make_new), 409
+    if request.form.get("new") == "secret":
+        form.offer_new_secret()
+        return _ask(client, form)
+    if form.validate():
+        try:
+            return _change(client, form)
+        except ClientError as error:
+            attach(form, error)
+    form.hide_typed_secret()
+    return _ask(client, form), 422
+
+
+def _ask(client: Client, form: ChangeSecretForm) -> str:
+    return render_template("client_manager/secret.html", client=client, form=form, now=int(time.time()))
+
+
+def _change(client: Client, form: ChangeSecretForm) -> Response:
+    now = int(time.time())
+    overlap = registry.OVERLAPS[form.overlap.data]
+    registry.rotate_secret(client, form.checked_secret, overlap=overlap, now=now)
+    audit.record(
+        current_tenant.id,
+        "client.secret_rotated",
+        current_actor(),
+        target_of(client),
+        _STOPS[form.overlap.data],
+    )
+    revoked = _revoke_all(client, now) if form.revoke_tokens.data else None
+    db.session.commit()
+    sent_forms.remember(session, form.form_id.data)
+    page = render_template(
+        "client_manager/secret_changed.html",
+        client=client,
+        secret=form.checked_secret.text,
+        stops_at=now + overlap if overlap else None,
+        revoked=revoked,
+    )
+    response = make_response(page)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _revoke_all(client: Client, now: int) -> str:
+    counts = store.count_live_tokens(current_tenant.id, [client.id], now)
+    revoked = tokens_in_words(counts.get(client.id, (0, None))[0])
+    registry.revoke_all(current_tenant.id, client.id)
+    audit.record(
+        current_tenant.id, "client.tokens_revoked", current_actor(), target_of(client), f"{revoked} revoked."
+    )
+    return revoked

@@ -1,0 +1,276 @@
+"""Generate a token, look at the tokens, revoke one, revoke all."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.clients import registry
+from app.tenants import registry as tenants
+from app.tokens import store
+from tests.client_manager.pages import CLIENTS, copyable, form_of, manage_page, submit
+from tests.world import Machine, now
+
+YEAR = 31_536_000
+
+
+@pytest.fixture
+def manage(api_client):
+    return manage_page(api_client.pk)
+
+
+def revoke_addresses(page):
+    """Where the page's Revoke links lead."""
+    return [part.split('"')[0] for part in page.text.split('href="') if "/revoke" in part.split('"')[0][-7:]]
+
+
+def test_s6_generate_a_token_gives_one_that_lasts_a_year(at_work, manage, machine):
+    assert "Generate a token" in at_work.get(manage).text
+
+    page = submit(at_work, f"{manage}/tokens/new", name="Finance report")
+
+    token = copyable(page)[0]
+    answer = machine.verify(token)
+    assert page.status_code == 200
+    assert len(token) == 40
+    assert answer.status_code == 200
+    assert answer.json["exp"] - answer.json["iat"] == YEAR
+
+
+def test_s6_a_generated_token_works_until_all_are_revoked(at_work, manage, machine, generated):
+    assert "Revoke all tokens" in at_work.get(manage).text
+    assert machine.works(generated)
+
+    page = submit(at_work, f"{manage}/revoke-all")
+
+    assert not machine.works(generated)
+    assert page.status_code == 303
+    shown = at_work.get(manage).text
+    assert "1 token revoked. Next: generate a new token and put it where the old one was." in shown
+    assert "No tokens to revoke." in shown
+
+
+def test_the_token_is_shown_by_the_post_itself_and_kept_by_nobody(at_work, manage, audited):
+    page = submit(at_work, f"{manage}/tokens/new", name="Finance report")
+    token = copyable(page)[0]
+
+    assert page.headers["Cache-Control"] == "no-store"
+    assert token not in str(page.headers)
+    for address in (manage, f"{manage}/activity", f"{manage}/revoke-all"):
+        text = at_work.get(address).text
+        assert token not in text
+        assert f"{token[:9]}...{token[-4:]}" in text
+    event, note = audited()[0]
+    assert event == "token.issued"
+    assert note.startswith(f"“Finance report”, {token[:9]}...{token[-4:]}, works until ")
+
+
+def test_reloading_the_page_with_the_token_makes_no_second_token(at_work, manage, rows):
+    form = {**form_of(at_work.get(f"{manage}/tokens/new")), "name": "Finance report"}
+    token = copyable(at_work.post(f"{manage}/tokens/new", form))[0]
+
+    again = at_work.client.post(
+        f"{manage}/tokens/new",
+        base_url=at_work.tenant.url,
+        data=form,
+        headers={"Referer": f"{at_work.tenant.url}{manage}/tokens/new"},
+    )
+
+    assert again.status_code == 409
+    assert "We showed the token once. Lost it? Make a new one." in again.text
+    assert token not in again.text
+    assert rows() == (1, 1)
+
+
+def test_the_page_of_the_token_has_a_curl_that_tests_it_and_the_steps_for_power_bi(at_work, manage):
+    page = submit(at_work, f"{manage}/tokens/new", name="Finance report")
+
+    token, curl, header, power_query = copyable(page)
+    assert curl == f'curl -s https://acme.example/oauth2/verify -H "Authorization: Bearer {token}"'
+    assert header == f"Authorization: Bearer {token}"
+    assert 'RelativePath = "api/v1/reports"' in power_query
+    assert token not in power_query
+    assert "or until someone revokes it" in page.text
+
+
+@pytest.mark.parametrize("choice, days", [("15552000", 180), ("7776000", 90), ("2592000", 30)])
+def test_a_token_may_last_shorter(at_work, manage, machine, choice, days):
+    page = submit(at_work, f"{manage}/tokens/new", name="Test", lasts=choice)
+
+    answer = machine.verify(copyable(page)[0]).json
+    assert answer["exp"] - answer["iat"] == days * 86_400
+
+
+def test_a_tenants_own_maximum_caps_what_may_be_chosen(world, at_work, manage, tenant, rows):
+    def cap(seconds):
+        def change():
+            acme = tenants.find_by_slug("acme")
+            assert acme is not None
+            tenants.change_setting(acme, "token_lifetime_max", str(seconds))
+
+        world.run(change)
+
+    cap(100 * 86_400)
+    form = at_work.get(f"{manage}/tokens/new")
+    assert ("90 days" in form.text, "180 days" in form.text, "1 year" in form.text) == (True, False, False)
+    assert form_of(form)["lasts"] == str(90 * 86_400)
+    assert submit(at_work, f"{manage}/tokens/new", name="x", lasts=str(YEAR)).status_code == 422
+
+    cap(3600)
+    assert form_of(at_work.get(f"{manage}/tokens/new"))["lasts"] == "3600"
+    assert rows() == (1, 0)
+
+
+def test_a_token_needs_a_name_and_a_lifetime_that_was_offered(at_work, manage, rows):
+    for typed, message in [
+        ({"name": ""}, "Enter a name."),
+        ({"name": "x" * 81}, "Use 80 characters or fewer."),
+        ({"name": "x", "lasts": "99999999999"}, "Choose how long the token lasts."),
+        ({"name": "x", "lasts": "a year"}, "Choose how long the token lasts."),
+    ]:
+        page = submit(at_work, f"{manage}/tokens/new", **typed)
+
+        assert page.status_code == 422
+        assert page.text.count(message) == 2
+    assert rows() == (1, 0)
+
+
+def test_a_client_that_is_turned_off_gets_no_token(at_work, manage, rows):
+    form = {**form_of(at_work.get(f"{manage}/tokens/new")), "name": "Finance report"}
+    at_work.get(manage)
+    at_work.post(f"{manage}/turn-off")
+
+    assert "Turn the client on first." in at_work.get(f"{manage}/tokens/new").text
+    assert at_work.post(f"{manage}/tokens/new", form).status_code == 409
+    assert rows() == (1, 0)
+
+
+def test_the_manage_page_lists_a_token_with_who_made_it(at_work, manage, generated):
+    text = at_work.get(manage).text
+
+    assert "Finance report" in text
+    assert f"{generated[:9]}...{generated[-4:]}" in text
+    assert "Ana Ruiz" in text
+
+
+def test_revoking_one_token_leaves_the_others(at_work, manage, machine, generated, audited):
+    other = copyable(submit(at_work, f"{manage}/tokens/new", name="Test"))[0]
+    newest_first = revoke_addresses(at_work.get(manage))
+    address = next(a for a in newest_first if "“Finance report”" in at_work.get(a).text)
+
+    page = submit(at_work, address)
+
+    assert page.headers["Location"] == manage
+    assert "“Finance report” is revoked." in at_work.get(manage).text
+    assert (machine.works(generated), machine.works(other)) == (False, True)
+    assert ("token.revoked", f"“Finance report”, {generated[:9]}...{generated[-4:]}.") in audited()
+    assert at_work.get(address).status_code == 404
+
+
+def test_tokens_the_program_made_are_counted_listed_and_each_revocable(
+    at_work, manage, machine, api_client, generated, audited
+):
+    made = [machine.token(api_client) for _ in range(2)]
+
+    assert "+ 2 tokens the program made itself." in at_work.get(manage).text
+    address = revoke_addresses(at_work.get(f"{manage}/tokens"))[0]
+    submit(at_work, address)
+
+    assert sorted(machine.works(token) for token in made) == [False, True]
+    assert machine.works(generated)
+    assert any(note.endswith(", made by the program itself.") for _event, note in audited())
+    assert "+ 1 token the program made itself." in at_work.get(manage).text
+
+
+def test_an_address_that_names_no_live_token_of_this_client_is_not_found(
+    world, at_work, manage, tenant, generated
+):
+    address = revoke_addresses(at_work.get(manage))[0]
+    ref = address.split("/")[-2]
+    month, digest = ref.split("-")
+    elsewhere = world.client(tenant, name="Other").pk
+    references = [
+        f"0{month}-{digest}",
+        f"{month}-{digest.upper()}",
+        f"{month}-{digest}0",
+        f"-{month}-{digest}",
+        f"99999-{digest}",
+        f"{int(month) + 1}-{digest}",
+        f"{month}-{'0' * 64}",
+        f"{month}{digest}",
+        f"{month}-{digest}%0a",
+        "new",
+    ]
+
+    assert at_work.get(address).status_code == 200
+    for reference in references:
+        assert at_work.get(f"{manage}/tokens/{reference}/revoke").status_code == 404, reference
+    assert at_work.get(f"{manage_page(elsewhere)}/tokens/{ref}/revoke").status_code == 404
+
+
+def test_revoke_all_says_what_stops_and_ends_the_programs_tokens_too(
+    at_work, manage, machine, api_client, generated, audited
+):
+    made = machine.token(api_client)
+
+    confirm = at_work.get(f"{manage}/revoke-all")
+    assert "2 tokens stop working at once." in confirm.text
+    assert "Finance report" in confirm.text
+    assert machine.works(made)
+    submit(at_work, f"{manage}/revoke-all")
+
+    assert not machine.works(made)
+    assert not machine.works(generated)
+    assert machine.works(machine.token(api_client)), "the client itself goes on"
+    assert ("client.tokens_revoked", "2 tokens revoked.") in audited()
+
+
+def test_revoking_all_leaves_other_clients_alone(world, at_work, tenant, machine, api_client):
+    other = world.client(tenant, name="Other")
+    token = machine.token(other)
+    machine.token(api_client)
+
+    submit(at_work, f"{manage_page(api_client.pk)}/revoke-all")
+
+    assert machine.works(token)
+
+
+def test_revoking_all_twice_is_no_error(at_work, manage, generated):
+    form = form_of(at_work.get(f"{manage}/revoke-all"))
+    at_work.post(f"{manage}/revoke-all", form)
+
+    assert at_work.post(f"{manage}/revoke-all", form).status_code == 303
+    assert "0 tokens revoked." in at_work.get(manage).text
+    assert "No tokens to revoke." in at_work.get(f"{manage}/revoke-all").text
+
+
+def test_many_tokens_come_in_pages(world, at_work, tenant, manage, api_client):
+    def make(count, made_by):
+        registered = registry.find_registered_client(tenant.id, api_client.client_id, now())
+        assert registered is not None
+        for number in range(count):
+            token = store.new_token(now() + 3600)
+            store.save_client_token(
+                registered, token, scope="", now=now() - number, name=f"Token {number:02}", made_by=made_by
+            )
+
+    world.run(lambda: make(51, "Ana Ruiz"))
+    world.run(lambda: make(51, None))
+
+    for address in (manage, f"{manage}/tokens"):
+        first, second = at_work.get(address).text, at_work.get(f"{address}?page=2").text
+        assert first.count("/revoke") - ("revoke-all" in first) == 50
+        assert ("page=2" in first, "page=3" in second) == (True, False)
+        assert "Token 50" in second
+        assert "There is nothing on this page." in at_work.get(f"{address}?page=3").text
+        for tampered in ("0", "-1", "x", "1e9", "²", "99999999999999999999", "%00", "1%0a"):
+            assert "Token 00" in at_work.get(f"{address}?page={tampered}").text, tampered
+
+
+def test_the_list_counts_live_tokens(at_work, machine, api_client, generated):
+    machine.token(api_client)
+
+    assert "2 active" in at_work.get(CLIENTS).text
+
+
+def test_a_token_is_worth_nothing_at_another_tenant(at_work, other_tenant, generated, app):
+    assert not Machine(app, other_tenant).works(generated)

@@ -1,0 +1,177 @@
+"""`flask app ...`"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.world import AppHandle
+
+URI = "https://fieldapp.example/callback"
+CREATE = ("app", "create", "--name", "Field App", "--redirect-uri", URI)
+
+
+def as_handle(made: dict) -> AppHandle:
+    return AppHandle(0, made["client_id"], made.get("client_secret"), URI, made["name"])
+
+
+def test_an_app_is_registered_and_turned_on_for_the_tenants_named(
+    shell, tenant, other_tenant, member, browser, machine
+):
+    made = shell.json(*CREATE, "--publisher", "Field Inc.", "--tenant", "acme")
+
+    assert made["client_id"].startswith("app_")
+    assert made["redirect_uris"] == [URI]
+    assert made["tenants"] == ["acme"]
+    assert (made["public"], made["all_tenants"], made["publisher"]) == (False, False, "Field Inc.")
+    browser.sign_in(member)
+    code = browser.get_code(as_handle(made))
+    assert machine.works(machine.redeem(as_handle(made), code).json["access_token"])
+    assert shell.events() == ["app.created", "app.enabled"]
+    assert "app.enabled" in shell.events("acme")
+    assert shell.events("globex") == []
+    assert made["client_secret"] not in shell.audit_log()
+
+
+def test_an_app_for_all_tenants_is_on_for_those_made_later_too(shell, world, tenant, other_tenant):
+    app = shell.json(*CREATE, "--all-tenants")
+    world.tenant("later")
+
+    shown = shell.json("app", "show", app["client_id"])
+
+    assert shown["all_tenants"] is True
+    assert shown["tenants"] == ["acme", "globex", "later"]
+    assert shell.events("acme") == shell.events("globex") == ["app.enabled"]
+
+
+def test_a_public_app_has_no_secret_and_needs_pkce(shell, tenant):
+    made = shell.json(*CREATE, "--public", "--tenant", "acme")
+
+    assert "client_secret" not in made
+    assert made["public"] is True
+    assert made["pkce_required"] is True
+    line = shell.refusal("app", "rotate-secret", made["client_id"])
+    assert line == f"'{made['client_id']}' is a public app: it has no secret."
+
+
+def test_what_the_operator_says_of_an_app_is_kept(shell, tenant):
+    made = shell.json(*CREATE, "--first-party", "--require-pkce", "--tenant", "acme")
+
+    assert (made["first_party"], made["pkce_required"]) == (True, True)
+    listed = shell.json("app", "list")
+    assert [app["client_id"] for app in listed] == [made["client_id"]]
+    assert "client_secret" not in listed[0]
+    assert made["client_id"] in shell.do("app", "list").stdout
+
+
+@pytest.mark.parametrize(
+    "uri,warned", [("com.example.field:/cb", True), ("http://127.0.0.1/cb", True), (URI, False)]
+)
+def test_a_first_party_app_on_a_device_asks_all_the_same_and_the_operator_is_told(shell, tenant, uri, warned):
+    create = ("app", "create", "--name", "F", "--redirect-uri", uri, "--tenant", "acme")
+
+    assert ("people are asked all the same" in shell.do(*create, "--first-party").stderr) is warned
+    assert "people are asked all the same" not in shell.do(*create).stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--tenant", "acme", "--all-tenants")], ids=["neither", "both"])
+def test_it_must_be_said_for_whom_an_app_is(shell, tenant, options):
+    result = shell.run(*CREATE, *options)
+
+    assert result.exit_code == 2
+    assert "--all-tenants" in result.stderr
+    assert shell.json("app", "list") == []
+
+
+@pytest.mark.parametrize(
+    "arguments,refusal",
+    [
+        (("--name", "F", "--redirect-uri", "javascript:alert(1)"), "javascript:alert(1) must start with"),
+        (("--name", "F", "--redirect-uri", "https://a.example/#x"), "https://a.example/#x must not have a #"),
+        (("--name", " ", "--redirect-uri", URI), "Enter a name."),
+        (("--name", "F", "--redirect-uri", URI, "--tenant", "acmee"), "No tenant 'acmee'. Did you mean"),
+        (("--name", "F", "--redirect-uri", URI, "--publisher", "\udce9"), r"'\udce9' is not text"),
+    ],
+)
+def test_an_app_that_cannot_be_made_is_refused_and_leaves_nothing(shell, tenant, arguments, refusal):
+    assert shell.refusal("app", "create", *arguments, "--tenant", "acme").startswith(refusal)
+    assert shell.json("app", "list") == []
+    assert shell.events() == []
+
+
+def test_an_app_gets_a_new_secret(shell, world, tenant, member, browser, machine):
+    app = world.oauth_app(tenant)
+    browser.sign_in(member)
+
+    made = shell.json("app", "rotate-secret", app.client_id, "--overlap", "now")
+
+    assert machine.redeem(app, browser.get_code(app)).status_code == 401
+    code = browser.get_code(app)
+    assert machine.redeem(app, code, client_secret=made["client_secret"]).status_code == 200
+    assert shell.events() == ["app.secret_rotated"]
+    assert made["client_secret"] not in shell.audit_log()
+
+
+def test_an_app_is_turned_off_and_on_for_one_tenant(shell, world, tenant, other_tenant):
+    app = world.oauth_app(tenant, other_tenant)
+
+    shell.do("app", "disable", app.client_id, "--tenant", "acme")
+    assert shell.json("app", "show", app.client_id)["tenants"] == ["globex"]
+    shell.do("app", "disable", app.client_id, "--tenant", "acme")
+    shell.do("app", "enable", app.client_id, "--tenant", "acme", "--tenant", "globex")
+    assert shell.json("app", "show", app.client_id)["tenants"] == ["acme", "globex"]
+
+    assert shell.events("acme") == ["app.disabled", "app.enabled"]
+    assert shell.events("globex") == []
+
+
+def test_an_app_is_turned_on_for_everybody_later(shell, world, tenant, other_tenant):
+    app = world.oauth_app(tenant)
+
+    shell.do("app", "enable", app.client_id, "--all-tenants")
+
+    shown = shell.json("app", "show", app.client_id)
+    assert (shown["all_tenants"], shown["tenants"]) == (True, ["acme", "globex"])
+    assert shell.events("acme") == []
+    assert shell.events("globex") == ["app.enabled"]
+    both = shell.run("app", "enable", app.client_id, "--all-tenants", "--tenant", "acme")
+    assert both.exit_code == 2
+
+
+def test_an_app_is_turned_off_and_on_everywhere(shell, world, tenant, other_tenant, member, browser, machine):
+    app = world.oauth_app(tenant)
+    browser.sign_in(member)
+    token = machine.redeem(app, browser.get_code(app)).json["access_token"]
+
+    shell.do("app", "disable", app.client_id)
+    assert not machine.works(token)
+    assert shell.do("app", "disable", app.client_id).stderr == f"{app.client_id} is off already.\n"
+    assert "turned off everywhere" in shell.do("app", "enable", app.client_id, "--tenant", "globex").stderr
+    shell.do("app", "enable", app.client_id)
+
+    assert machine.works(token)
+    assert shell.do("app", "enable", app.client_id).stderr == f"{app.client_id} is on already.\n"
+    assert shell.events() == ["app.disabled", "app.enabled", "app.enabled"]
+    assert [event for event in shell.events("acme") if event.startswith("app")] == [
+        "app.disabled",
+        "app.enabled",
+    ]
+
+
+def test_a_deleted_app_is_gone_everywhere(shell, world, tenant, other_tenant):
+    app = world.oauth_app(tenant)
+    assert shell.run("app", "delete", app.client_id, stdin="n\n").exit_code == 1
+    assert len(shell.json("app", "list")) == 1
+
+    shell.do("app", "delete", app.client_id, "--yes")
+
+    assert shell.json("app", "list") == []
+    assert shell.events() == shell.events("acme") == ["app.deleted"]
+    assert shell.events("globex") == []
+
+
+def test_an_unknown_app_is_refused_with_the_nearest_id(shell, world):
+    app = world.oauth_app()
+
+    line = shell.refusal("app", "show", app.client_id + "x")
+
+    assert line == f"No app '{app.client_id}x'. Did you mean '{app.client_id}'?"
