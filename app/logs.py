@@ -13,7 +13,7 @@ import time
 import uuid
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_request_context, request
 
 log = logging.getLogger("keyporter.request")
 
@@ -69,28 +69,34 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
-            "ts": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "ts": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "event": redacted(record.getMessage()),
         }
-        for name in _FIELDS:
-            value = getattr(record, name, None)
-            if value is not None:
-                entry[name] = redacted(value) if isinstance(value, str) else value
+        for name, value in _fields(record):
+            entry[name] = redacted(value) if isinstance(value, str) else value
         if record.exc_info:
             entry["exception"] = "\n".join(map(redacted, self.formatException(record.exc_info).split("\n")))
         return json.dumps(entry, ensure_ascii=False)
 
 
 def _fields_as_text(record: logging.LogRecord) -> str:
-    named = ((name, getattr(record, name, None)) for name in _FIELDS)
-    return "".join(f" {name}={_quoted(value)}" for name, value in named if value is not None)
+    return "".join(f" {name}={_quoted(value)}" for name, value in _fields(record))
+
+
+def _fields(record: logging.LogRecord) -> list[tuple[str, object]]:
+    """What the line says about its request; every line written during one names tenant and request."""
+    known: dict[str, object] = {}
+    if has_request_context():
+        tenant = g.get("tenant")
+        known = {"tenant": tenant.slug if tenant else None, "request_id": g.get("request_id")}
+    named = ((name, getattr(record, name, known.get(name))) for name in _FIELDS)
+    return [(name, value) for name, value in named if value is not None]
 
 
 def _quoted(value: object) -> object:
-    """``value`` redacted; as a JSON string if it holds a space or a line break: a path may, and could forge fields and lines."""
+    """``value`` redacted; as a JSON string if it holds a space or a line break, which could forge fields and lines."""
     if not isinstance(value, str):
         return value
     value = redacted(value)

@@ -30,9 +30,7 @@ class FakeTokens:
             "issued_at": now,
             "expires_at": now + 3600,
         }
-        self._tokens[text] = AccessToken(
-            **(defaults | values), client_id=client_id, user_id=user_id, scope=scope
-        )
+        self._tokens[text] = AccessToken(**(defaults | values), client_id=client_id, user_id=user_id, scope=scope)
         return text
 
     def revoke(self, token: str) -> None:

@@ -33,9 +33,7 @@ def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabase
 
 
 @pytest.fixture(scope="session")
-def postgres_databases(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
-) -> PostgresDatabases:
+def postgres_databases(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> PostgresDatabases:
     return PostgresDatabases(tmp_path_factory.mktemp("postgres"), postgres_server)
 
 

@@ -104,9 +104,7 @@ class PostgresDatabases(Databases):
         migrate(server.create_database(f"{self._prefix}_template"))
 
     def url(self) -> str:
-        return self.server.create_database(
-            f"{self._prefix}_{next(_numbers)}", template=f"{self._prefix}_template"
-        )
+        return self.server.create_database(f"{self._prefix}_{next(_numbers)}", template=f"{self._prefix}_template")
 
     def drop(self, url: str) -> None:
         self.server.drop_database(url.rpartition("/")[2])

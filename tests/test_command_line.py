@@ -25,9 +25,7 @@ from tests.shell import Shell
 ROOT = Path(__file__).parents[1]
 
 
-def start(
-    database_url: str, *arguments: str | bytes, stdin: int = subprocess.PIPE
-) -> subprocess.Popen[bytes]:
+def start(database_url: str, *arguments: str | bytes, stdin: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SECRET_KEY")}
     return subprocess.Popen(
         [sys.executable, "-m", "flask", *arguments],
@@ -201,9 +199,7 @@ def test_every_command_of_ours_and_every_option_says_what_it_does(app):
     assert len(ours) >= 35
     for path, command in ours.items():
         assert command.help, path
-        assert [
-            option.name for option in command.params if isinstance(option, click.Option) and not option.help
-        ] == []
+        assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
 
 
 def test_every_command_that_makes_lists_or_shows_speaks_json(app):

@@ -1,4 +1,4 @@
-"""The log: one line per request, nothing secret in any line, and nobody outside writes a line of their own."""
+"""The log: one line per request, nothing secret in any line, and nobody outside writes a line."""
 
 from __future__ import annotations
 
@@ -215,7 +215,8 @@ def test_a_requests_line_says_who_did_what(log, machine, api_client):
     assert entry.pop("ts")
     assert entry == {
         "level": "INFO", "logger": "keyporter.request", "event": "request", "tenant": "acme",
-        "method": "POST", "path": "/oauth2/token", "status": 200, "client_id": api_client.client_id, "ip": "127.0.0.1",
+        "method": "POST", "path": "/oauth2/token", "status": 200, "client_id": api_client.client_id,
+        "ip": "127.0.0.1",
         "request_id": response.headers["Request-Id"],
     }  # fmt: skip
 
@@ -225,15 +226,11 @@ def test_hostile_requests_write_one_line_each(log, machine):
 
     for path in [f"/x\n{FORGED}", f"/oauth2/\r\n{FORGED}", "/\x1b[2J", "/\u202e"]:
         machine.open("/", environ_overrides={"PATH_INFO": path.encode().decode("latin-1")})
-    machine.post_token(
-        {"grant_type": "client_credentials", "client_id": f"x\n{FORGED}", "client_secret": "x"}
-    )
+    machine.post_token({"grant_type": "client_credentials", "client_id": f"x\n{FORGED}", "client_secret": "x"})
     machine.post_token({"grant_type": "client_credentials", "client_id": "y" * 30_000, "client_secret": "x"})
 
     lines = log.getvalue().split("\n")[before:-1]
-    assert (
-        len([line for line in lines if " keyporter.request: request" in line and line.startswith("2")]) == 6
-    )
+    assert len([line for line in lines if " keyporter.request: request" in line and line.startswith("2")]) == 6
     assert not [line for line in lines if line.startswith("2026-01-01")]
     assert "\x1b" not in log.getvalue()
     assert "y" * 65 not in log.getvalue()

@@ -111,9 +111,7 @@ class World:
             db.session.commit()
             return UserHandle(tenant, user.id, email, name)
 
-    def admin(
-        self, tenant: TenantHandle, email: str = "ana@acme.example", name: str = "Ana Ruiz"
-    ) -> UserHandle:
+    def admin(self, tenant: TenantHandle, email: str = "ana@acme.example", name: str = "Ana Ruiz") -> UserHandle:
         return self.user(tenant, email, name=name, admin=True)
 
     def client(
@@ -252,9 +250,7 @@ class Browser:
         found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.page.text)
         return found.group(1) if found else ""
 
-    def sign_in(
-        self, user: UserHandle, *, password: str | None = None, to: str | None = None
-    ) -> TestResponse:
+    def sign_in(self, user: UserHandle, *, password: str | None = None, to: str | None = None) -> TestResponse:
         address = "/login" + (f"?{urlencode({'next': to})}" if to else "")
         self.get(address)
         return self.post(address, {"email": user.email, "password": password or user.password})
@@ -286,17 +282,13 @@ def authorize_address(app: AppHandle, **more: str | None) -> str:
         "redirect_uri": app.redirect_uri,
         **more,
     }
-    return "/oauth2/authorize?" + urlencode(
-        {name: value for name, value in parameters.items() if value is not None}
-    )
+    return "/oauth2/authorize?" + urlencode({name: value for name, value in parameters.items() if value is not None})
 
 
 def answer_of(response: TestResponse) -> dict[str, str]:
     """The parameters that a redirect brings back to the app."""
     assert response.status_code == 303, (response.status_code, response.text)
-    query = parse_qs(
-        urlsplit(response.headers["Location"]).query, strict_parsing=True, keep_blank_values=True
-    )
+    query = parse_qs(urlsplit(response.headers["Location"]).query, strict_parsing=True, keep_blank_values=True)
     assert all(len(values) == 1 for values in query.values())
     return {name: values[0] for name, values in query.items()}
 

@@ -119,9 +119,7 @@ def find_signed_in_user(tenant_id: int, digest: bytes, now: int) -> User | None:
 
 
 def end_session(tenant_id: int, digest: bytes) -> None:
-    db.session.execute(
-        delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest == digest)
-    )
+    db.session.execute(delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest == digest))
 
 
 def purge_sessions(tenant_id: int, now: int) -> int:
@@ -133,9 +131,7 @@ def purge_sessions(tenant_id: int, now: int) -> int:
 
 
 def _end_sessions(tenant_id: int, user_id: int) -> None:
-    db.session.execute(
-        delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.user_id == user_id)
-    )
+    db.session.execute(delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.user_id == user_id))
 
 
 def _update(tenant_id: int, user_id: int, **values: object) -> None:

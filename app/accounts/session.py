@@ -187,9 +187,5 @@ def current_actor() -> Actor:
     """The signed-in user, for the audit log."""
     user = find_signed_in_user()
     if user is None:
-        return Actor(
-            kind="system", name="nobody", address=request.remote_addr, request_id=g.get("request_id")
-        )
-    return Actor(
-        kind="user", name=user.name, id=user.id, address=request.remote_addr, request_id=g.get("request_id")
-    )
+        return Actor(kind="system", name="nobody", address=request.remote_addr, request_id=g.get("request_id"))
+    return Actor(kind="user", name=user.name, id=user.id, address=request.remote_addr, request_id=g.get("request_id"))

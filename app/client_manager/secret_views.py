@@ -84,7 +84,5 @@ def _revoke_all(client: Client, now: int) -> str:
     counts = store.count_live_tokens(current_tenant.id, [client.id], now)
     revoked = tokens_in_words(counts.get(client.id, (0, None))[0])
     registry.revoke_all(current_tenant.id, client.id)
-    audit.record(
-        current_tenant.id, "client.tokens_revoked", current_actor(), target_of(client), f"{revoked} revoked."
-    )
+    audit.record(current_tenant.id, "client.tokens_revoked", current_actor(), target_of(client), f"{revoked} revoked.")
     return revoked

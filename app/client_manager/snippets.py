@@ -127,9 +127,7 @@ in
 
 def raw_http(base_url: str, client_id: str) -> str:
     """The seven lines that every program comes down to, with the length of exactly this body."""
-    body = urlencode(
-        {"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET_PLACEHOLDER}
-    )
+    body = urlencode({"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET_PLACEHOLDER})
     return "\n".join(
         (
             "POST /oauth2/token HTTP/1.1",

@@ -88,7 +88,5 @@ def delete_client(client_pk: int) -> ResponseReturnValue:
 @admin_required
 def show_activity(client_pk: int) -> ResponseReturnValue:
     client = find_or_404(current_tenant.id, client_pk)
-    events = audit.list_events(
-        current_tenant.id, target_kind="client", target_id=client.id, most=_MOST_EVENTS
-    )
+    events = audit.list_events(current_tenant.id, target_kind="client", target_id=client.id, most=_MOST_EVENTS)
     return render_template("client_manager/activity.html", client=client, events=events, most=_MOST_EVENTS)

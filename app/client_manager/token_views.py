@@ -56,8 +56,7 @@ def _lifetime_choices(most: int, now: int) -> list[SelectChoice]:
     allowed = {words: seconds for words, seconds in _LIFETIMES.items() if seconds <= most}
     allowed = allowed or {"As long as your organisation allows": most}
     return [
-        SelectChoice(str(seconds), f"{words}, until {in_words(now + seconds)}")
-        for words, seconds in allowed.items()
+        SelectChoice(str(seconds), f"{words}, until {in_words(now + seconds)}") for words, seconds in allowed.items()
     ]
 
 
@@ -126,9 +125,7 @@ def revoke_token(client_pk: int, ref: str) -> ResponseReturnValue:
     if not form.validate_on_submit():
         return render_template("client_manager/revoke_token.html", client=client, token=token, form=form)
     if store.revoke_token(current_tenant.id, client.id, token.expiry_month, token.digest, now):
-        note = (
-            f"“{token.name}”, {token.hint}." if token.name else f"{token.hint}, made by the program itself."
-        )
+        note = f"“{token.name}”, {token.hint}." if token.name else f"{token.hint}, made by the program itself."
         audit.record(current_tenant.id, "token.revoked", current_actor(), target_of(client), note)
         db.session.commit()
     flash(f"“{token.name}” is revoked." if token.name else "The token is revoked.")
@@ -139,9 +136,7 @@ def _find_token(client: Client, ref: str, now: int) -> AccessToken:
     match = _TOKEN_REF.fullmatch(ref)
     if match is None:
         abort(404)
-    token = store.find_live_token(
-        client.tenant_id, client.id, int(match.group(1)), bytes.fromhex(match.group(2)), now
-    )
+    token = store.find_live_token(client.tenant_id, client.id, int(match.group(1)), bytes.fromhex(match.group(2)), now)
     if token is None:
         abort(404)
     return token

@@ -150,9 +150,7 @@ def show_client(client_pk: int) -> ResponseReturnValue:
         offset=(page - 1) * PAGE_SIZE,
         most=PAGE_SIZE + 1,
     )
-    count, _next_expiry = store.count_live_tokens(current_tenant.id, [client.id], now).get(
-        client.id, (0, None)
-    )
+    count, _next_expiry = store.count_live_tokens(current_tenant.id, [client.id], now).get(client.id, (0, None))
     has_more = len(tokens) > PAGE_SIZE
     return render_template(
         "client_manager/show.html",
@@ -165,9 +163,7 @@ def show_client(client_pk: int) -> ResponseReturnValue:
         page=page,
         has_more=has_more,
         guide=snippets.guide(current_tenant.base_url, client.client_id, lifetime_of(registered)),
-        events=audit.list_events(
-            current_tenant.id, target_kind="client", target_id=client.id, most=_LATEST_EVENTS
-        ),
+        events=audit.list_events(current_tenant.id, target_kind="client", target_id=client.id, most=_LATEST_EVENTS),
     )
 
 
@@ -200,9 +196,7 @@ def _edit(client: Client, form: DetailsForm) -> None:
     registry.rename(client, form.name.data, form.description.data or "")
     after = (client.name, client.description, client.client_id)
     if before != after:
-        audit.record(
-            current_tenant.id, "client.changed", current_actor(), target_of(client), _what(before, after)
-        )
+        audit.record(current_tenant.id, "client.changed", current_actor(), target_of(client), _what(before, after))
         db.session.commit()
 
 

@@ -58,13 +58,9 @@ all_tenants_option = click.option(
     help="Where answers go: https, http on loopback, or a scheme like com.example.app:/; may be given again.",
 )
 @click.option("--publisher", default="", help="Who made the app, as people read it.")
-@click.option(
-    "--public", is_flag=True, help="An app that can keep no secret (phone, desktop, browser): PKCE instead."
-)
+@click.option("--public", is_flag=True, help="An app that can keep no secret (phone, desktop, browser): PKCE instead.")
 @click.option("--first-party", is_flag=True, help="You vouch for the app: people are not asked.")
-@click.option(
-    "--require-pkce", is_flag=True, help="Refuse requests without PKCE. Public apps always need it."
-)
+@click.option("--require-pkce", is_flag=True, help="Refuse requests without PKCE. Public apps always need it.")
 @tenants_option
 @all_tenants_option
 @json_option
@@ -97,9 +93,7 @@ def create(
     described = _describe(app)
     db.session.commit()
     if first_party and any(redirect_uris.is_on_this_device(uri) for uri in uris):
-        say(
-            "Warning: people are asked all the same, because an answer goes to a program on their own device."
-        )
+        say("Warning: people are asked all the same, because an answer goes to a program on their own device.")
     _print_with_secret(described, secret, as_json=as_json)
 
 
@@ -108,9 +102,7 @@ def create(
 def list_all(as_json: bool) -> None:
     """List the apps."""
     rows = [_describe(app) for app in app_registry.list_apps()]
-    print_list(
-        rows, ("client_id", "name", "public", "all_tenants", "disabled", "redirect_uris"), as_json=as_json
-    )
+    print_list(rows, ("client_id", "name", "public", "all_tenants", "disabled", "redirect_uris"), as_json=as_json)
 
 
 @app_commands.command("show")

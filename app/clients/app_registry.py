@@ -173,8 +173,5 @@ def delete_app(app: App) -> None:
 def note_secret_in_url(app_id: int, now: int) -> None:
     """Remember that the app sends its secret in a web address, for whoever looks after it."""
     db.session.execute(
-        update(App)
-        .where(App.id == app_id)
-        .values(secret_in_url_at=now)
-        .execution_options(synchronize_session=False)
+        update(App).where(App.id == app_id).values(secret_in_url_at=now).execution_options(synchronize_session=False)
     )

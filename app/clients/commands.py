@@ -199,9 +199,7 @@ def _read_secret(client_id: str) -> NewSecret:
     except ClientError as error:
         # The page's advice names a button.
         instead = ". Or leave out --secret-stdin: a random one is made."
-        raise Refused(
-            re.sub(r"[.,] or press New random\.$", instead, str(error), flags=re.IGNORECASE)
-        ) from error
+        raise Refused(re.sub(r"[.,] or press New random\.$", instead, str(error), flags=re.IGNORECASE)) from error
     if len(secret.text) < registry.SECRET_MIN_LENGTH:
         least = registry.SECRET_MIN_LENGTH
         say(f"Warning: this secret has fewer than {least} characters. Rotate it when you can.")

@@ -24,9 +24,7 @@ SECRET_MIN_LENGTH = 20
 SECRET_MIN_LENGTH_FOR_OPERATORS = 8
 SECRET_MAX_LENGTH = 128
 #: What people type when they are asked for twenty characters and think of none; compared in lower case, letters only.
-_COMMON = frozenset(
-    {"password", "passwort", "secret", "clientsecret", "mysecret", "changeme", "letmein", "qwerty"}
-)
+_COMMON = frozenset({"password", "passwort", "secret", "clientsecret", "mysecret", "changeme", "letmein", "qwerty"})
 
 CHARACTERS_MESSAGE = "Use letters, digits, and . _ ~ - only. Other characters break in some tools."
 ID_TAKEN_MESSAGE = "This ID is taken in your organisation."
@@ -103,9 +101,7 @@ def _registered_app(app: App) -> RegisteredApp:
 
 def find_api_client(tenant_id: int, client_pk: int) -> Client | None:
     """The API client in that row; None for an app, which is the operator's."""
-    statement = select(Client).where(
-        Client.tenant_id == tenant_id, Client.id == client_pk, Client.app_id.is_(None)
-    )
+    statement = select(Client).where(Client.tenant_id == tenant_id, Client.id == client_pk, Client.app_id.is_(None))
     return db.session.scalars(statement.execution_options(populate_existing=True)).first()
 
 
@@ -115,9 +111,7 @@ def find_client_by_id(tenant_id: int, client_id: str) -> Client | None:
     return db.session.scalars(statement.execution_options(populate_existing=True)).first()
 
 
-def list_api_clients(
-    tenant_id: int, *, search: str = "", offset: int = 0, most: int | None = 50
-) -> list[Client]:
+def list_api_clients(tenant_id: int, *, search: str = "", offset: int = 0, most: int | None = 50) -> list[Client]:
     """A page of the tenant's API clients by name, None: all; ``search`` looks in names, descriptions and client IDs."""
     statement = select(Client).where(Client.tenant_id == tenant_id, Client.app_id.is_(None))
     if search:
@@ -173,9 +167,7 @@ def check_client_id(client_id: str) -> str:
             raise ClientError("client_id", CHARACTERS_MESSAGE)
         raise ClientError("client_id", "Use 3 to 64 characters.")
     if client_id.lower().startswith(APP_ID_PREFIX):
-        raise ClientError(
-            "client_id", f"IDs that start with {APP_ID_PREFIX} are kept for apps. Use another one."
-        )
+        raise ClientError("client_id", f"IDs that start with {APP_ID_PREFIX} are kept for apps. Use another one.")
     return client_id
 
 
@@ -321,6 +313,5 @@ def _is_easy(secret: str) -> bool:
         return True
     # A short piece said again and again: "abcabcabcabcabcabcabc".
     return any(
-        secret == (secret[:size] * len(secret))[: len(secret)]
-        for size in range(1, min(9, len(secret) // 2 + 1))
+        secret == (secret[:size] * len(secret))[: len(secret)] for size in range(1, min(9, len(secret) // 2 + 1))
     )

@@ -164,9 +164,7 @@ def _target(client: RegisteredClient) -> Target:
 def describe_sign_in(query: str) -> Continuation | None:
     """For the sign-in page: which app an authorization request is for, and where its answer will go."""
     try:
-        grant = server.check_authorization_request(
-            server.read_authorization_request(query.encode("ascii", "replace"))
-        )
+        grant = server.check_authorization_request(server.read_authorization_request(query.encode("ascii", "replace")))
     except OAuth2Error:
         return None
     source = form_action_source(grant.redirect_uri)

@@ -147,9 +147,7 @@ def _make_person(tenant: Tenant, person: DemoPerson, notebook: Notebook, now: in
     user = accounts.find_user_by_email(tenant.id, person.email)
     works = user is None or _can_sign_in(user, password)
     if user is None:
-        user = accounts.create_user(
-            tenant.id, person.email, person.name, now, password=password, admin=person.admin
-        )
+        user = accounts.create_user(tenant.id, person.email, person.name, now, password=password, admin=person.admin)
         audit.record(tenant.id, "user.created", _ACTOR, Target("user", person.email, user.id))
     return Login(user.name, person.email, password, works, user.role)
 

@@ -56,9 +56,7 @@ def _read(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise NotebookError(
-            f"{path} cannot be read. Put it back, or use another folder: KEYPORTER_INSTANCE"
-        ) from error
+        raise NotebookError(f"{path} cannot be read. Put it back, or use another folder: KEYPORTER_INSTANCE") from error
     if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
         raise NotebookError(
             f"{path} is not what the demo wrote. Put it back, or use another folder: KEYPORTER_INSTANCE"

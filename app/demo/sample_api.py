@@ -31,9 +31,7 @@ def list_reports() -> ResponseReturnValue:
         "tenant": current_token.tenant,
         "client": current_token.client_name,
         "user": current_token.user_email,
-        "reports": [
-            report for report in _REPORTS.get(current_token.tenant, []) if _may_see(current_token, report)
-        ],
+        "reports": [report for report in _REPORTS.get(current_token.tenant, []) if _may_see(current_token, report)],
     }
 
 

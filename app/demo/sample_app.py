@@ -56,9 +56,7 @@ def mount(app: Flask) -> None:
         cookie_key=key,
         address=address(port),
         port=port,
-        organisations={
-            tenant.slug: Organisation(tenant.name, base_url(tenant.host, port)) for tenant in TENANTS
-        },
+        organisations={tenant.slug: Organisation(tenant.name, base_url(tenant.host, port)) for tenant in TENANTS},
         stylesheet=Path(app.root_path) / "static" / "keyporter.css",
     )
     app.wsgi_app = ByHost(app.wsgi_app, create_app(settings).wsgi_app)  # type: ignore[method-assign]

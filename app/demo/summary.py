@@ -35,9 +35,7 @@ def _lines(data: DemoData, port: int, sample_app: str) -> Iterator[str]:
 
 def _tenant(logins: TenantLogins, port: int) -> Iterator[str]:
     yield f"{logins.tenant.name}   {base_url(logins.tenant.host, port)}/"
-    yield from _table(
-        logins.people, lambda login: (login.role.capitalize(), login.id, _secret(login), login.name)
-    )
+    yield from _table(logins.people, lambda login: (login.role.capitalize(), login.id, _secret(login), login.name))
     yield from _table(logins.clients, lambda login: ("API client", login.id, _secret(login), login.name))
 
 

@@ -145,9 +145,7 @@ def _pkce_is_used(request: Any, client: RegisteredClient, server: Any) -> None:
 
 def answer_address(redirect_uri: str, parameters: dict[str, str | None]) -> str:
     """``redirect_uri`` with the answer added to its query; what is registered stays byte for byte as it is."""
-    query = urlencode(
-        {name: value for name, value in parameters.items() if value is not None}, quote_via=quote
-    )
+    query = urlencode({name: value for name, value in parameters.items() if value is not None}, quote_via=quote)
     if "?" not in redirect_uri:
         return f"{redirect_uri}?{query}"
     return f"{redirect_uri}{'' if redirect_uri.endswith(('?', '&')) else '&'}{query}"

@@ -41,9 +41,7 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
 
     def save_token(self, token: dict[str, object]) -> None:
         request = self.request
-        store.save_client_token(
-            self.client, request.issued, scope=str(token.get("scope", "")), now=request.now
-        )
+        store.save_client_token(self.client, request.issued, scope=str(token.get("scope", "")), now=request.now)
 
 
 class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
@@ -72,9 +70,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         if found.spent_at is not None:
             raise CodeReplayed(found)
         if found.expires_at <= self.request.now or not found.is_current:
-            log.info(
-                "code refused: %s", "no longer current" if found.expires_at > self.request.now else "expired"
-            )
+            log.info("code refused: %s", "no longer current" if found.expires_at > self.request.now else "expired")
             return None
         return found
 
@@ -85,9 +81,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
             if isinstance(error, CodeReplayed):
                 raise
             # Authlib's texts name parameters in quotes of its own; the reason is the same for the caller.
-            raise InvalidGrantError(
-                error.description if "verifier" in error.description else _BAD_CODE
-            ) from error
+            raise InvalidGrantError(error.description if "verifier" in error.description else _BAD_CODE) from error
 
     def authenticate_user(self, authorization_code: FoundCode) -> int:
         # That the user is still there, and still the same, was read with the code.
@@ -104,9 +98,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         # Authlib calls this after the token is saved. The view commits both or, on an error, neither, so a lost
         # race leaves no token behind.
         request = self.request
-        if not store.spend_code(
-            authorization_code.tenant_id, authorization_code.digest, request.issued, request.now
-        ):
+        if not store.spend_code(authorization_code.tenant_id, authorization_code.digest, request.issued, request.now):
             raise CodeReplayed(authorization_code)
 
 
@@ -128,9 +120,7 @@ class S256CodeChallenge(CodeChallenge):
         if challenge is None and verifier is None:
             return
         if challenge is None:
-            raise InvalidGrantError(
-                "A code_verifier was sent, but the authorization request had no code_challenge."
-            )
+            raise InvalidGrantError("A code_verifier was sent, but the authorization request had no code_challenge.")
         if verifier is None:
             raise InvalidGrantError("code_verifier is missing.")
         if not _VERIFIER.fullmatch(verifier) or create_s256_code_challenge(verifier) != challenge:

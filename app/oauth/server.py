@@ -144,9 +144,7 @@ class TenantAuthorizationServer(AuthorizationServer):
         grant.validate_consent_request()
         return grant  # type: ignore[no-any-return]
 
-    def answer_with_code(
-        self, grant: AuthorizationCodeGrant, user: User, consent_generation: int
-    ) -> Response:
+    def answer_with_code(self, grant: AuthorizationCodeGrant, user: User, consent_generation: int) -> Response:
         """Send the person back to the app with a new code (RFC 6749 section 4.1.2)."""
         asked = grant.request
         code = store.issue_code(

@@ -39,13 +39,9 @@ def _end_what_was_bought(replay: CodeReplayed) -> None:
     code = replay.code
     revoked = store.revoke_what_the_code_bought(code.tenant_id, code.digest, int(time.time()))
     if revoked:
-        actor = Actor(
-            "client", str(g.get("log_client")), code.client_pk, request.remote_addr, g.get("request_id")
-        )
+        actor = Actor("client", str(g.get("log_client")), code.client_pk, request.remote_addr, g.get("request_id"))
         target = Target("client", str(g.get("log_client")), code.client_pk)
-        audit.record(
-            code.tenant_id, "code.reused", actor, target, "The token that the code had bought was revoked."
-        )
+        audit.record(code.tenant_id, "code.reused", actor, target, "The token that the code had bought was revoked.")
     db.session.commit()
 
 

@@ -73,7 +73,6 @@ def _text(red: float, green: float, blue: float) -> str:
 def _luminance(colour: str) -> float:
     """WCAG 2.2's relative luminance."""
     red, green, blue = (
-        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
-        for channel in _channels(colour)
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in _channels(colour)
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -150,18 +150,14 @@ def list_ids() -> list[int]:
 def list_hosts_by_tenant() -> dict[int, list[str]]:
     """All host names by the id of their tenant; one statement, however many tenants there are."""
     found: dict[int, list[str]] = {}
-    for tenant_id, host in db.session.execute(
-        select(TenantHost.tenant_id, TenantHost.host).order_by(TenantHost.host)
-    ):
+    for tenant_id, host in db.session.execute(select(TenantHost.tenant_id, TenantHost.host).order_by(TenantHost.host)):
         found.setdefault(tenant_id, []).append(host)
     return found
 
 
 def list_hosts(tenant_id: int) -> list[str]:
     return list(
-        db.session.scalars(
-            select(TenantHost.host).where(TenantHost.tenant_id == tenant_id).order_by(TenantHost.host)
-        )
+        db.session.scalars(select(TenantHost.host).where(TenantHost.tenant_id == tenant_id).order_by(TenantHost.host))
     )
 
 
@@ -314,9 +310,7 @@ def _checked_lifetime(text: str, most: int) -> int:
 def _checked_scope(text: str) -> str:
     names = text.split()
     if any(not _SCOPE.fullmatch(name) for name in names):
-        raise TenantError(
-            "Scopes are words of printable ASCII without quotes or backslashes (RFC 6749 section 3.3)."
-        )
+        raise TenantError("Scopes are words of printable ASCII without quotes or backslashes (RFC 6749 section 3.3).")
     return " ".join(sorted(set(names)))
 
 

@@ -34,9 +34,7 @@ from app.tenants.models import ACTIVE, Tenant
 from app.tokens import retention, store
 from app.tokens.models import AccessToken
 
-token_commands = CommandGroup(
-    "token", refusals=(ClientError,), help="Make, list and revoke tokens of clients."
-)
+token_commands = CommandGroup("token", refusals=(ClientError,), help="Make, list and revoke tokens of clients.")
 
 SECONDS_PER_DAY = 86_400
 
@@ -78,9 +76,7 @@ def create(slug: str, client_id: str, name: str, days: int | None, as_json: bool
 @token_commands.command("list")
 @tenant_option
 @client_option
-@click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most."
-)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most.")
 @json_option
 def list_live(slug: str, client_id: str, limit: int, as_json: bool) -> None:
     """List the live tokens of a client, newest first. Only their first and last characters are known."""
@@ -89,9 +85,7 @@ def list_live(slug: str, client_id: str, limit: int, as_json: bool) -> None:
     live = [
         token
         for self_made in (False, True)
-        for token in store.list_live_tokens(
-            client.tenant_id, client.id, now, self_made=self_made, most=limit + 1
-        )
+        for token in store.list_live_tokens(client.tenant_id, client.id, now, self_made=self_made, most=limit + 1)
     ]
     live.sort(key=lambda token: token.created_at, reverse=True)
     print_list(
@@ -154,13 +148,9 @@ def _get_client_that_may_have_one(tenant: Tenant, client_id: str, now: int) -> R
     if client is None or client.app is not None:
         raise Refused(f"'{client_id}' is an app: its tokens act for users, who have to allow it themselves.")
     if tenant.status != ACTIVE:
-        raise Refused(
-            f"Tenant {tenant.slug} is suspended. Turn it on first:  flask tenant resume {tenant.slug}"
-        )
+        raise Refused(f"Tenant {tenant.slug} is suspended. Turn it on first:  flask tenant resume {tenant.slug}")
     if client.disabled:
-        raise Refused(
-            f"{client_id} is off. Turn it on first:  flask client enable {client_id} --tenant {tenant.slug}"
-        )
+        raise Refused(f"{client_id} is off. Turn it on first:  flask client enable {client_id} --tenant {tenant.slug}")
     return client
 
 

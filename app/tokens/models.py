@@ -54,9 +54,7 @@ class AuthorizationCode(Model):
 
     __tablename__ = "authorization_code"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant_id", "client_pk"], ["client.tenant_id", "client.id"], ondelete="CASCADE"
-        ),
+        ForeignKeyConstraint(["tenant_id", "client_pk"], ["client.tenant_id", "client.id"], ondelete="CASCADE"),
         ForeignKeyConstraint(
             ["tenant_id", "user_id"], ["user_account.tenant_id", "user_account.id"], ondelete="CASCADE"
         ),
@@ -96,9 +94,7 @@ class Consent(Model):
         ForeignKeyConstraint(
             ["tenant_id", "user_id"], ["user_account.tenant_id", "user_account.id"], ondelete="CASCADE"
         ),
-        ForeignKeyConstraint(
-            ["tenant_id", "client_pk"], ["client.tenant_id", "client.id"], ondelete="CASCADE"
-        ),
+        ForeignKeyConstraint(["tenant_id", "client_pk"], ["client.tenant_id", "client.id"], ondelete="CASCADE"),
         Index("ix_consent_client", "tenant_id", "client_pk"),
     )
 

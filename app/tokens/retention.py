@@ -29,9 +29,7 @@ def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:
     """Delete at most ``batch`` expired tokens, and codes that are long over, of a tenant; returns how many rows."""
     expired = and_(AccessToken.expiry_month <= token_format.month_of(now), AccessToken.expires_at <= now)
     over = AuthorizationCode.expires_at <= now - SPENT_CODE_SECONDS
-    return _delete(AccessToken, tenant_id, expired, batch) + _delete(
-        AuthorizationCode, tenant_id, over, batch
-    )
+    return _delete(AccessToken, tenant_id, expired, batch) + _delete(AuthorizationCode, tenant_id, over, batch)
 
 
 def find_tenants_that_are_gone() -> list[int]:
@@ -45,9 +43,7 @@ def purge_deleted_tenant(tenant_id: int, *, batch: int = BATCH) -> int:
     return _delete(AccessToken, tenant_id, AccessToken.tenant_id == tenant_id, batch)
 
 
-def _delete(
-    table: type[AccessToken] | type[AuthorizationCode], tenant_id: int, which: Any, batch: int
-) -> int:
+def _delete(table: type[AccessToken] | type[AuthorizationCode], tenant_id: int, which: Any, batch: int) -> int:
     keys = _KEYS[table]
     doomed = db.session.execute(select(*keys).where(table.tenant_id == tenant_id, which).limit(batch)).all()
     if not doomed:

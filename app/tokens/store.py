@@ -290,9 +290,7 @@ def _select_checked() -> Select[*tuple[Any, ...]]:
             AccessToken.revoked_at,
             AccessToken.consent_generation.label("token_consent"),
             Tenant.version,
-            and_(Tenant.status == ACTIVE, Tenant.generation == AccessToken.tenant_generation).label(
-                "tenant_ok"
-            ),
+            and_(Tenant.status == ACTIVE, Tenant.generation == AccessToken.tenant_generation).label("tenant_ok"),
             Client.client_id,
             func.coalesce(App.name, Client.name).label("client_name"),
             and_(
@@ -427,9 +425,7 @@ def list_live_tokens(
     return list(db.session.scalars(statement))
 
 
-def find_live_token(
-    tenant_id: int, client_pk: int, expiry_month: int, digest: bytes, now: int
-) -> AccessToken | None:
+def find_live_token(tenant_id: int, client_pk: int, expiry_month: int, digest: bytes, now: int) -> AccessToken | None:
     """One live token of a client, by its key."""
     statement = (
         select(AccessToken)

@@ -33,9 +33,7 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "expiry_month", "digest", name=op.f("pk_access_token")),
     )
-    op.create_index(
-        "ix_access_token_client", "access_token", ["tenant_id", "client_pk", "self_made", "created_at"]
-    )
+    op.create_index("ix_access_token_client", "access_token", ["tenant_id", "client_pk", "self_made", "created_at"])
 
     op.create_table(
         "app",
@@ -121,9 +119,7 @@ def upgrade() -> None:
         sa.Column("old_secret_value", sa.String(), nullable=True),
         sa.Column("old_secret_stops_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_client_app"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(
-            ["tenant_id"], ["tenant.id"], name=op.f("fk_client_tenant"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_client_tenant"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_client")),
         sa.UniqueConstraint("tenant_id", "client_id", name=op.f("uq_client_tenant_id_client_id")),
     )
@@ -133,9 +129,7 @@ def upgrade() -> None:
         "tenant_host",
         sa.Column("host", sa.String(), nullable=False),
         sa.Column("tenant_id", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["tenant_id"], ["tenant.id"], name=op.f("fk_tenant_host_tenant"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_tenant_host_tenant"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("host", name=op.f("pk_tenant_host")),
     )
     op.create_index("ix_tenant_host_tenant_id", "tenant_host", ["tenant_id"])
@@ -152,9 +146,7 @@ def upgrade() -> None:
         sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["tenant_id"], ["tenant.id"], name=op.f("fk_user_account_tenant"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name=op.f("fk_user_account_tenant"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_user_account")),
         sa.UniqueConstraint("tenant_id", "email_key", name=op.f("uq_user_account_tenant_id_email_key")),
     )

@@ -30,9 +30,7 @@ def test_a_user_gets_a_password_that_is_printed_once(shell, tenant, browser):
     assert password not in shell.audit_log()
 
 
-def test_a_password_on_standard_input_is_taken_without_its_line_break_and_not_repeated(
-    shell, tenant, browser
-):
+def test_a_password_on_standard_input_is_taken_without_its_line_break_and_not_repeated(shell, tenant, browser):
     result = shell.do(*CREATE, "--password-stdin", stdin="a long enough password\n")
 
     assert "a long enough" not in result.output

@@ -42,9 +42,7 @@ def routes(app):
 def address_of(rule, client_pk):
     """An address that leads to something that is there, so that "not found" cannot pass for "no"."""
     values = {"client_pk": str(client_pk), "ref": str(client_pk), "filename": "keyporter.css"}
-    return re.sub(
-        r"<(?:[^:<>]+:)?([a-z_]+)>", lambda match: values.get(match.group(1), "1-" + "0" * 64), rule.rule
-    )
+    return re.sub(r"<(?:[^:<>]+:)?([a-z_]+)>", lambda match: values.get(match.group(1), "1-" + "0" * 64), rule.rule)
 
 
 @pytest.fixture

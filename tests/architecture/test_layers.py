@@ -97,9 +97,7 @@ def test_every_module_has_its_place(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "keyporter").glob("*.py")), ids=lambda path: path.name)
 def test_keyporter_knows_nothing_of_the_server(path):
-    assert all(
-        module.partition(".")[0] not in {"app", "config", "sqlalchemy"} for module, _ in imported(path)
-    )
+    assert all(module.partition(".")[0] not in {"app", "config", "sqlalchemy"} for module, _ in imported(path))
 
 
 @pytest.mark.parametrize("path", modules())
@@ -118,9 +116,7 @@ def test_the_request_is_read_at_the_edge_only(path):
         return
     if own in {"demo"}:
         return
-    reads = {
-        name for module, name in imported(path) if module in {"flask", "app.tenants.current"} and name in READ
-    }
+    reads = {name for module, name in imported(path) if module in {"flask", "app.tenants.current"} and name in READ}
     assert reads == set()
 
 

@@ -9,9 +9,7 @@ def test_the_newest_events_of_a_tenant_are_listed(shell, tenant, other_tenant):
 
     [event] = shell.json("audit", "list", "--tenant", "acme")
 
-    assert {
-        name: event[name] for name in ("event", "actor_kind", "actor", "target_kind", "target", "note")
-    } == {
+    assert {name: event[name] for name in ("event", "actor_kind", "actor", "target_kind", "target", "note")} == {
         "event": "tenant.changed",
         "actor_kind": "operator",
         "actor": "operator",
@@ -28,9 +26,7 @@ def test_without_a_tenant_the_deployments_own_events_are_listed(shell, tenant):
 
     shell.do("tenant", "delete", "acme", "--yes")
 
-    assert [(event["event"], event["target"]) for event in shell.json("audit", "list")] == [
-        ("tenant.deleted", "acme")
-    ]
+    assert [(event["event"], event["target"]) for event in shell.json("audit", "list")] == [("tenant.deleted", "acme")]
 
 
 def test_no_more_events_are_listed_than_asked_for(shell, tenant):

@@ -44,9 +44,7 @@ def audited(world: World, tenant: TenantHandle) -> Callable[[], list[tuple[str, 
     """The events and notes about Acme's clients, newest first."""
 
     def read() -> list[tuple[str, str]]:
-        return world.run(
-            lambda: [(row.event, row.note) for row in list_events(tenant.id, target_kind="client")]
-        )
+        return world.run(lambda: [(row.event, row.note) for row in list_events(tenant.id, target_kind="client")])
 
     return read
 

@@ -75,9 +75,7 @@ def send(browser: Browser, path: str, page: TestResponse, **typed: str) -> TestR
 
 def copyable(page: TestResponse) -> list[str]:
     """Everything on the page that has a copy button, in order."""
-    return [
-        html.unescape(text) for text in re.findall(r"<code[^>]*data-value>(.*?)</code>", page.text, re.DOTALL)
-    ]
+    return [html.unescape(text) for text in re.findall(r"<code[^>]*data-value>(.*?)</code>", page.text, re.DOTALL)]
 
 
 def pk_of(page: TestResponse) -> int:

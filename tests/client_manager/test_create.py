@@ -61,9 +61,7 @@ def test_the_secret_is_shown_by_the_post_itself_and_kept_by_nobody(at_work):
 
 
 def test_a_new_client_is_in_the_list_with_who_made_it_and_in_the_audit_log(at_work, audited):
-    page = submit(
-        at_work, NEW, name="Power BI", description="Monthly finance dashboard.", client_id="powerbi"
-    )
+    page = submit(at_work, NEW, name="Power BI", description="Monthly finance dashboard.", client_id="powerbi")
 
     manage = at_work.get(f"{CLIENTS}/{pk_of(page)}").text
     assert "Monthly finance dashboard." in manage

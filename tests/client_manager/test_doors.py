@@ -24,9 +24,7 @@ def addresses(world, tenant, api_client, generated):
     digest = hashlib.sha256(generated.encode()).hexdigest()
     ref = f"{token_format.expiry_month(generated)}-{digest}"
     manage = manage_page(api_client.pk)
-    below = [("GET", path) for path in (*PAGES, *ONLY_GET)] + [
-        ("POST", path) for path in (*PAGES, *ONLY_POST)
-    ]
+    below = [("GET", path) for path in (*PAGES, *ONLY_GET)] + [("POST", path) for path in (*PAGES, *ONLY_POST)]
     return [("GET", CLIENTS), ("GET", f"{CLIENTS}/new"), ("POST", f"{CLIENTS}/new")] + [
         (method, manage + path.format(ref=ref)) for method, path in below
     ]

@@ -152,9 +152,7 @@ def test_edit_changes_name_description_and_id_and_tokens_go_on(at_work, manage, 
     assert all(text in shown for text in ("Saved.", "Finance", "Monthly", "finance"))
     assert machine.works(token)
     assert machine.request_token(client).status_code == 401
-    assert audited() == [
-        ("client.changed", "Name: Power BI -> Finance; Description; Client ID: powerbi -> finance")
-    ]
+    assert audited() == [("client.changed", "Name: Power BI -> Finance; Description; Client ID: powerbi -> finance")]
 
 
 def test_saving_an_unchanged_form_changes_and_audits_nothing(at_work, manage, audited):
@@ -179,9 +177,7 @@ def test_a_mistake_in_edit_keeps_what_was_typed_and_changes_nothing(at_work, wor
     assert form_of(at_work.get(f"{manage}/edit"))["name"] == "Power BI"
 
 
-def test_a_client_that_is_turned_off_gets_no_tokens_and_those_it_has_wait(
-    at_work, manage, client, machine, audited
-):
+def test_a_client_that_is_turned_off_gets_no_tokens_and_those_it_has_wait(at_work, manage, client, machine, audited):
     token = machine.token(client)
 
     at_work.get(manage)

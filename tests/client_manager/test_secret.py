@@ -32,9 +32,7 @@ def let_the_overlap_pass(world, client):
     world.run(lambda: db.session.query(Client).filter_by(id=client.pk).update({"old_secret_stops_at": now()}))
 
 
-def test_the_old_secret_works_on_for_a_day_unless_said_otherwise(
-    world, at_work, address, machine, api_client, audited
-):
+def test_the_old_secret_works_on_for_a_day_unless_said_otherwise(world, at_work, address, machine, api_client, audited):
     page = submit(at_work, address)
     new = copyable(page)[1]
 

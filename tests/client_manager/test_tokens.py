@@ -181,9 +181,7 @@ def test_tokens_the_program_made_are_counted_listed_and_each_revocable(
     assert "+ 1 token the program made itself." in at_work.get(manage).text
 
 
-def test_an_address_that_names_no_live_token_of_this_client_is_not_found(
-    world, at_work, manage, tenant, generated
-):
+def test_an_address_that_names_no_live_token_of_this_client_is_not_found(world, at_work, manage, tenant, generated):
     address = revoke_addresses(at_work.get(manage))[0]
     ref = address.split("/")[-2]
     month, digest = ref.split("-")

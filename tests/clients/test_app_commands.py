@@ -63,9 +63,7 @@ def test_what_the_operator_says_of_an_app_is_kept(shell, tenant):
     assert made["client_id"] in shell.do("app", "list").stdout
 
 
-@pytest.mark.parametrize(
-    "uri,warned", [("com.example.field:/cb", True), ("http://127.0.0.1/cb", True), (URI, False)]
-)
+@pytest.mark.parametrize("uri,warned", [("com.example.field:/cb", True), ("http://127.0.0.1/cb", True), (URI, False)])
 def test_a_first_party_app_on_a_device_asks_all_the_same_and_the_operator_is_told(shell, tenant, uri, warned):
     create = ("app", "create", "--name", "F", "--redirect-uri", uri, "--tenant", "acme")
 

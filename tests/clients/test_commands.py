@@ -120,15 +120,11 @@ def test_a_client_that_is_off_works_again_when_it_is_on(shell, api_client, machi
     shell.do("client", "disable", api_client.client_id, "--tenant", "acme")
     assert not machine.works(token)
     assert machine.request_token(api_client).status_code == 401
-    assert shell.do("client", "disable", api_client.client_id, "--tenant", "acme").stderr.endswith(
-        "off already.\n"
-    )
+    assert shell.do("client", "disable", api_client.client_id, "--tenant", "acme").stderr.endswith("off already.\n")
 
     shell.do("client", "enable", api_client.client_id, "--tenant", "acme")
     assert machine.works(token)
-    assert shell.do("client", "enable", api_client.client_id, "--tenant", "acme").stderr.endswith(
-        "on already.\n"
-    )
+    assert shell.do("client", "enable", api_client.client_id, "--tenant", "acme").stderr.endswith("on already.\n")
     assert shell.events("acme") == ["client.disabled", "client.enabled"]
 
 

@@ -87,8 +87,6 @@ def test_json_is_told_what_to_send_instead(curl, client):
 
 
 def test_a_wrong_secret(curl, client):
-    status, answer = curl(
-        "/oauth2/token", "-u", f"{client.client_id}:wrong", "-d", "grant_type=client_credentials"
-    )
+    status, answer = curl("/oauth2/token", "-u", f"{client.client_id}:wrong", "-d", "grant_type=client_credentials")
 
     assert (status, answer["error"]) == (401, "invalid_client")

@@ -65,9 +65,7 @@ def test_a_backend_application_with_a_wrong_secret_learns_why(served_world, site
     client = served_world.client(site)
     with OAuth2Session(client=BackendApplicationClient(client_id=client.client_id)) as session:
         with pytest.raises(OAuth2Error) as refused:
-            session.fetch_token(
-                token_url, client_id=client.client_id, client_secret="wrong" * 5, timeout=PATIENCE
-            )
+            session.fetch_token(token_url, client_id=client.client_id, client_secret="wrong" * 5, timeout=PATIENCE)
 
         assert refused.value.error == "invalid_client"
 
@@ -127,6 +125,4 @@ def send_form(browser: requests.Session, page: requests.Response, **fields: str)
     assert page.status_code == 200, page.text
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
     assert token is not None
-    return browser.post(
-        page.url, data={"csrf_token": token[1], **fields}, allow_redirects=False, timeout=PATIENCE
-    )
+    return browser.post(page.url, data={"csrf_token": token[1], **fields}, allow_redirects=False, timeout=PATIENCE)

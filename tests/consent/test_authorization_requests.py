@@ -241,9 +241,7 @@ def test_unknown_parameters_are_ignored(signed_in, app_client):
         ("http://[::1]:5000/cb", "http://[::1]:5000/cb?code="),
     ],
 )
-def test_the_registered_address_comes_back_byte_for_byte(
-    world, tenant, signed_in, machine, registered, expected
-):
+def test_the_registered_address_comes_back_byte_for_byte(world, tenant, signed_in, machine, registered, expected):
     client = world.oauth_app(tenant, redirect_uris=[registered])
 
     response = signed_in.allow(authorize_address(client))

@@ -133,9 +133,7 @@ def test_a_form_without_an_answer_is_asked_again(app, signed_in, app_client):
     assert codes(app) == 0
 
 
-@pytest.mark.parametrize(
-    "headers", [{"Referer": "https://evil.example/"}, {"Referer": "https://globex.example/"}, {}]
-)
+@pytest.mark.parametrize("headers", [{"Referer": "https://evil.example/"}, {"Referer": "https://globex.example/"}, {}])
 def test_an_answer_from_another_site_is_refused(app, signed_in, app_client, headers):
     address = authorize_address(app_client)
     signed_in.get(address)
@@ -174,9 +172,7 @@ def test_json_is_no_form(app, signed_in, app_client):
     assert codes(app) == 0
 
 
-def test_a_question_opened_by_one_person_cannot_be_answered_by_another(
-    app, world, tenant, signed_in, app_client
-):
+def test_a_question_opened_by_one_person_cannot_be_answered_by_another(app, world, tenant, signed_in, app_client):
     address = authorize_address(app_client)
     asked = signed_in.get(address)
     first_token = signed_in.csrf_token()

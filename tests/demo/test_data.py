@@ -116,10 +116,7 @@ def test_the_commands_are_for_a_client_that_works(make_data, world):
 def test_the_commands_go_round_a_proxy(demo_data, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
 
-    assert (
-        summary.describe(demo_data, 8000, "").count("curl -s --noproxy '*' --resolve acme.localhost:8000")
-        == 3
-    )
+    assert summary.describe(demo_data, 8000, "").count("curl -s --noproxy '*' --resolve acme.localhost:8000") == 3
 
 
 def test_an_empty_database_and_the_demos_own_may_be_used(app, make_data, tmp_path):

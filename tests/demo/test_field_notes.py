@@ -128,9 +128,7 @@ def test_a_person_who_says_no_reads_what_that_means(visitor, asked):
 
 
 def test_an_error_is_shown_as_text(visitor, asked):
-    response = answer(
-        visitor, error="server_error", error_description="<b>down</b>", state=asked["state"], iss=ACME
-    )
+    response = answer(visitor, error="server_error", error_description="<b>down</b>", state=asked["state"], iss=ACME)
 
     assert "Acme Inc says: &lt;b&gt;down&lt;/b&gt;" in response.text
 

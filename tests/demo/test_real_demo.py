@@ -147,9 +147,7 @@ def test_the_sample_app_walks_the_flow_with_a_person(demo):
     parts = urlsplit(html.unescape(found(r'href="(http://acme[^"]+)"', page)))
     question = f"{parts.path}?{parts.query}"
     # 2. The person signs in, and says yes.
-    person.sign_in(
-        UserHandle(acme, 0, "bo@acme.example", "Bo Lind", demo.password("bo@acme.example")), to=question
-    )
+    person.sign_in(UserHandle(acme, 0, "bo@acme.example", "Bo Lind", demo.password("bo@acme.example")), to=question)
     answer = person.allow(question)
     # 3. The code comes back, and is exchanged.
     location = urlsplit(answer.headers["Location"])

@@ -26,9 +26,7 @@ def running(
     It is asked to stop the way Docker and systemd ask, and has to obey.
     """
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         _wait_until_listening(process, port, log)
         yield process

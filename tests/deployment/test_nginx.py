@@ -52,8 +52,7 @@ class Nginx:
         (folder / "keyporter.conf").write_text(self._adapted(upstream))
         user = "user root;" if os.geteuid() == 0 else ""
         temporary = "".join(
-            f"    {kind}_temp_path {folder}/{kind};\n"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"    {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         (folder / "nginx.conf").write_text(
             f"{user}\ndaemon off;\nworker_processes 1;\npid {folder}/pid;\nevents {{}}\n"
@@ -240,9 +239,7 @@ def test_the_request_line_decides_where_it_names_another_host(nginx):
     assert json.loads(answer.body)["issuer"] == "https://globex.example.com"
 
 
-@pytest.mark.parametrize(
-    "head", ["HTTP/1.1\nHost: unknown.example.com", "HTTP/1.1\nHost: 127.0.0.1", "HTTP/1.0"]
-)
+@pytest.mark.parametrize("head", ["HTTP/1.1\nHost: unknown.example.com", "HTTP/1.1\nHost: 127.0.0.1", "HTTP/1.0"])
 def test_a_host_that_is_nobodys_is_not_found(nginx, head):
     assert nginx.ask(f"GET {METADATA} {head}\n\n").status == 404
 

@@ -31,9 +31,7 @@ def test_s2_a_person_signs_in_allows_and_comes_back_with_a_code(browser, app_cli
     assert "client_secret" not in to_sign_in.headers["Location"]
 
     assert "to continue to" in browser.get(to_sign_in.headers["Location"]).text
-    signed_in = browser.post(
-        to_sign_in.headers["Location"], {"email": member.email, "password": member.password}
-    )
+    signed_in = browser.post(to_sign_in.headers["Location"], {"email": member.email, "password": member.password})
     assert signed_in.status_code == 303
     own_address = signed_in.headers["Location"]
     assert app_client.secret not in own_address
@@ -135,9 +133,7 @@ def test_a_code_is_worth_nothing_on_another_tenant(world, tenant, other_tenant, 
         pytest.param({"redirect_uri": None}, {}, 200, id="left out first, registered then"),
     ],
 )
-def test_a_code_is_bound_to_its_redirect_uri(
-    machine, browser, app_client, member, authorized, redeemed, status
-):
+def test_a_code_is_bound_to_its_redirect_uri(machine, browser, app_client, member, authorized, redeemed, status):
     browser.sign_in(member)
     code = browser.get_code(app_client, **authorized)
 
@@ -255,9 +251,7 @@ class TestPkce:
         tenant = world.tenant("initech", pkce_required="yes")
         browser = Browser(app, tenant)
 
-        assert (
-            answer_of(browser.get(authorize_address(world.oauth_app(tenant))))["error"] == "invalid_request"
-        )
+        assert answer_of(browser.get(authorize_address(world.oauth_app(tenant))))["error"] == "invalid_request"
 
 
 class TestWhatEndsACode:

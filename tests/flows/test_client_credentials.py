@@ -11,9 +11,7 @@ def test_s1_the_seeds_request_gets_exactly_the_seeds_answer(world, tenant, machi
     world.client(tenant, "MY_CLIENT", secret=None)
     client = world.client(tenant, "powerbi")
 
-    response = machine.post_token(
-        f"grant_type=client_credentials&client_id=powerbi&client_secret={client.secret}"
-    )
+    response = machine.post_token(f"grant_type=client_credentials&client_id=powerbi&client_secret={client.secret}")
 
     assert response.status_code == 200
     assert list(response.json) == ["access_token", "token_type", "expires_in"]

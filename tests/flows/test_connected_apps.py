@@ -69,9 +69,7 @@ def test_removing_takes_nothing_from_other_people_or_apps(app, world, tenant, ma
     mine.get_code(app_client)
 
     page = mine.get("/account/apps")
-    address = re.search(
-        r"<h2>Field App</h2>.*?href=\"(/account/apps/\d+/remove)\"", page.text, re.DOTALL
-    ).group(1)
+    address = re.search(r"<h2>Field App</h2>.*?href=\"(/account/apps/\d+/remove)\"", page.text, re.DOTALL).group(1)
     mine.get(address)
     mine.post(address)
 

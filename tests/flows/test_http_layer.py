@@ -21,9 +21,7 @@ def host(site):
 def form(served_world, site):
     """A token request that is good: what a test spoils is then the only thing wrong."""
     client = served_world.client(site)
-    return (
-        f"grant_type=client_credentials&client_id={client.client_id}&client_secret={client.secret}"
-    ).encode()
+    return (f"grant_type=client_credentials&client_id={client.client_id}&client_secret={client.secret}").encode()
 
 
 def request(line: str, *headers: str, body: bytes = b"") -> bytes:
@@ -159,9 +157,7 @@ def test_a_forwarded_scheme_from_nobodys_proxy_is_ignored(server, outside, form)
 
 
 def test_a_page_over_plain_http_leads_to_https_without_the_secret(server, outside):
-    address = (
-        "/oauth2/authorize?response_type=code&client_secret=MY_SECRET&client_id=a&client%5Fsecret=MY_SECRET"
-    )
+    address = "/oauth2/authorize?response_type=code&client_secret=MY_SECRET&client_id=a&client%5Fsecret=MY_SECRET"
 
     sign_in = server.send(request("GET /login", f"Host: {outside.host}"))
     authorize = server.send(request(f"GET {address}", f"Host: {outside.host}:{outside.port}"))
@@ -169,8 +165,5 @@ def test_a_page_over_plain_http_leads_to_https_without_the_secret(server, outsid
     assert sign_in.status == 301
     assert sign_in.headers["Location"] == f"https://{outside.host}/login"
     assert authorize.status == 301
-    assert (
-        authorize.headers["Location"]
-        == f"https://{outside.host}/oauth2/authorize?response_type=code&client_id=a"
-    )
+    assert authorize.headers["Location"] == f"https://{outside.host}/oauth2/authorize?response_type=code&client_id=a"
     assert "Set-Cookie" not in sign_in.headers

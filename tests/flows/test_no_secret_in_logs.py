@@ -177,18 +177,13 @@ def value_of(page: str, name: str) -> str:
 
 def found_in(haystack: bytes, secrets: dict[str, str]) -> list[str]:
     """Which of ``secrets`` stand in ``haystack``, plainly or in an encoding that anybody can undo."""
-    return [
-        what
-        for what, value in secrets.items()
-        if any(form in haystack for form in encodings_of(value.encode()))
-    ]
+    return [what for what, value in secrets.items() if any(form in haystack for form in encodings_of(value.encode()))]
 
 
 def encodings_of(value: bytes) -> set[bytes]:
     text = value.decode()
-    # In base64 whole groups of three look the same wherever they start; three starts there are.
-    shifted = [base64.b64encode(b"x" * shift + value)[shift + 1 : -4] for shift in range(3)]
-    return {value, quote(text).encode(), quote_plus(text).encode(), value.hex().encode(), *shifted[:1]}
+    in_base64 = base64.b64encode(value).rstrip(b"=")[:-1]
+    return {value, quote(text).encode(), quote_plus(text).encode(), value.hex().encode(), in_base64}
 
 
 def test_the_search_finds_what_is_there():
@@ -262,11 +257,7 @@ def test_every_request_has_one_line_that_names_it(story):
     if story.server.environment["LOG_FORMAT"] == "json":
         requests = [entry for entry in map(json.loads, lines) if entry["logger"] == "keyporter.request"]
     else:
-        requests = [
-            dict(re.findall(r" (\w+)=(\S+)", line))
-            for line in lines
-            if " keyporter.request: request " in line
-        ]
+        requests = [dict(re.findall(r" (\w+)=(\S+)", line)) for line in lines if " keyporter.request: request " in line]
     ids = [entry["request_id"] for entry in requests]
 
     assert len(story.answers) > 30

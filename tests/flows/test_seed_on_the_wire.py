@@ -72,9 +72,7 @@ def test_s1_and_s4_the_printed_request_gets_a_token_that_works(server, served_wo
     assert server.send(verify_request(host, token)).json["client_id"] == "MY_CLIENT"
 
 
-def test_s2_s3_and_s4_the_printed_code_flow_gets_a_token_that_acts_for_the_person(
-    server, served_world, site, host
-):
+def test_s2_s3_and_s4_the_printed_code_flow_gets_a_token_that_acts_for_the_person(server, served_world, site, host):
     app = served_world.oauth_app(site, redirect_uris=[MY_ENDPOINT])
     user = served_world.user(site)
     browser = Browser(server, site)

@@ -69,10 +69,7 @@ def test_case_and_space_around_an_email_do_not_matter(browser, member):
     browser.get("/login")
 
     assert (
-        browser.post(
-            "/login", {"email": f" {member.email.upper()} ", "password": member.password}
-        ).status_code
-        == 303
+        browser.post("/login", {"email": f" {member.email.upper()} ", "password": member.password}).status_code == 303
     )
 
 
@@ -156,11 +153,7 @@ def test_a_csrf_token_is_worth_nothing_on_another_tenant(app, world, tenant, oth
 
 
 def test_the_same_email_in_two_tenants_is_two_people(app, world, tenant, other_tenant, member):
-    world.run(
-        lambda: registry.create_user(
-            other_tenant.id, member.email, "Another Bo", 1, password="other password!"
-        )
-    )
+    world.run(lambda: registry.create_user(other_tenant.id, member.email, "Another Bo", 1, password="other password!"))
     browser = Browser(app, other_tenant)
 
     assert browser.sign_in(member).status_code == 422
@@ -243,9 +236,7 @@ def test_the_sign_in_page_lets_the_browser_go_on_to_the_app(world, tenant, brows
     assert "form-action 'self' https://fieldapp.example;" in page.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize(
-    "next_url", ["/oauth2/authorize?client_id=x", "/oauth2/authorize?a=%ff", "/account/apps?x"]
-)
+@pytest.mark.parametrize("next_url", ["/oauth2/authorize?client_id=x", "/oauth2/authorize?a=%ff", "/account/apps?x"])
 def test_the_sign_in_page_names_no_app_that_is_not_known(browser, tenant, next_url):
     from urllib.parse import quote
 

@@ -254,9 +254,7 @@ def test_two_clients_whose_ids_differ_in_case_are_two(world, tenant, machine):
     check_refused(machine.post_token(in_body("power", upper.secret)))
 
 
-def test_tenants_with_the_same_id_and_secret_never_notice_each_other(
-    app, world, tenant, other_tenant, machine
-):
+def test_tenants_with_the_same_id_and_secret_never_notice_each_other(app, world, tenant, other_tenant, machine):
     here, there = (world.client(of, "twin", secret=TYPED) for of in (tenant, other_tenant))
     token = machine.token(here)
 
@@ -337,9 +335,7 @@ class TestTwoSecrets:
         field_app = world.oauth_app(tenant, other_tenant)
         fresh = registry.generate_secret()
         world.run(
-            lambda: registry.rotate_secret(
-                app_registry.find_app(field_app.client_id), fresh, overlap=0, now=now()
-            )
+            lambda: registry.rotate_secret(app_registry.find_app(field_app.client_id), fresh, overlap=0, now=now())
         )
 
         for machine in (Machine(app, tenant), Machine(app, other_tenant)):

@@ -70,9 +70,7 @@ def test_no_header_of_the_request_changes_it(machine):
             assert machine.open(PATH, headers={name: value}).data == plain.data, name
 
 
-def test_a_trusted_proxy_says_the_host_and_the_issuer_is_still_the_stored_one(
-    app, database_url, tenant, other_tenant
-):
+def test_a_trusted_proxy_says_the_host_and_the_issuer_is_still_the_stored_one(app, database_url, tenant, other_tenant):
     behind_proxy = make_app(database_url, TRUSTED_PROXIES=1)
     headers = {
         "X-Forwarded-Host": "acme.example",

@@ -124,9 +124,7 @@ def test_every_bad_token_of_a_person_is_as_bad_as_one_that_never_was(
         stays_dead=True,
     )
     check(
-        lambda: db.session.execute(
-            update(User).where(User.id == member.id).values(generation=User.generation + 1)
-        ),
+        lambda: db.session.execute(update(User).where(User.id == member.id).values(generation=User.generation + 1)),
         stays_dead=True,
     )
 
@@ -159,9 +157,7 @@ def test_a_suspended_tenants_tokens_are_dead_and_stay_so(world, machine, api_cli
     assert [seen(machine.verify(token)) for token in tokens] == [garbage, garbage]
 
 
-def test_a_token_is_worth_nothing_elsewhere(
-    app, world, tenant, other_tenant, machine, api_client, user_token
-):
+def test_a_token_is_worth_nothing_elsewhere(app, world, tenant, other_tenant, machine, api_client, user_token):
     """Not even where the client has a twin, and the month of expiry in the text is changed."""
     world.client(other_tenant, api_client.client_id)
     token = machine.token(api_client)
@@ -238,9 +234,7 @@ def test_a_token_opens_no_page(machine, user_token):
 def test_what_a_person_may_do_is_read_at_the_call(world, machine, member, user_token):
     assert machine.verify(user_token).json["username"] == member.email
 
-    world.run(
-        lambda: db.session.execute(update(User).where(User.id == member.id).values(email="new@acme.example"))
-    )
+    world.run(lambda: db.session.execute(update(User).where(User.id == member.id).values(email="new@acme.example")))
 
     assert machine.verify(user_token).json["username"] == "new@acme.example"
 

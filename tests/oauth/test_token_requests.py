@@ -273,9 +273,7 @@ def test_a_form_under_another_spelling_of_its_type_is_read(machine, good):
 def test_a_json_body_is_refused_with_what_to_do(app, machine, api_client):
     credentials = {"client_id": api_client.client_id, "client_secret": api_client.secret}
 
-    response = machine.open(
-        "/oauth2/token", method="POST", json={"grant_type": "client_credentials", **credentials}
-    )
+    response = machine.open("/oauth2/token", method="POST", json={"grant_type": "client_credentials", **credentials})
 
     check_error(response, 400, "invalid_request")
     assert "JSON" in response.json["error_description"]
@@ -308,9 +306,7 @@ def test_a_body_that_says_it_is_not_encoded_is_read(machine, good):
 
 
 def test_parameters_in_the_address_are_refused(app, machine, good):
-    check_error(
-        machine.open(f"/oauth2/token?{good}", method="POST", content_type=FORM), 400, "invalid_request"
-    )
+    check_error(machine.open(f"/oauth2/token?{good}", method="POST", content_type=FORM), 400, "invalid_request")
     assert count_tokens(app) == 0
 
 

@@ -15,9 +15,7 @@ APP = Path(__file__).parent.parent.parent / "app"
 
 
 class ClientForm(Form):
-    name = StringField(
-        "Name", description="You and your team see this.", validators=[InputRequired("Enter a name.")]
-    )
+    name = StringField("Name", description="You and your team see this.", validators=[InputRequired("Enter a name.")])
     contact = StringField("Who looks after it?")
     secret = PasswordField("Secret", validators=[InputRequired("Enter a secret.")])
     lasts = RadioField(
@@ -81,9 +79,7 @@ def test_a_wrong_field_says_so_to_everybody(render, wrong_form):
 def test_a_field_takes_further_attributes(render):
     html = render('{{ forms.field(form.contact, autocomplete="off", class_="mono") }}', form=ClientForm())
 
-    assert attributes_of(html, "input") | {"autocomplete": "off", "class": "mono"} == attributes_of(
-        html, "input"
-    )
+    assert attributes_of(html, "input") | {"autocomplete": "off", "class": "mono"} == attributes_of(html, "input")
 
 
 def test_choices_are_a_group_with_a_name(render, wrong_form):

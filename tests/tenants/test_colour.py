@@ -54,9 +54,7 @@ def test_text_on_any_colour_is_readable():
         assert colour.contrast(text, brand) >= 4.58, brand
 
 
-@pytest.mark.parametrize(
-    "background", ["#FFFFFF", "#000000", colour.LIGHT_SURFACE, colour.DARK_SURFACE, "#777777"]
-)
+@pytest.mark.parametrize("background", ["#FFFFFF", "#000000", colour.LIGHT_SURFACE, colour.DARK_SURFACE, "#777777"])
 def test_any_colour_becomes_readable_on_any_page(background):
     for brand in CHOSEN + random_colours(1000):
         assert colour.contrast(colour.readable(brand, background), background) >= colour.TEXT_RATIO, brand

@@ -150,9 +150,7 @@ def test_suspending_twice_is_done_once(shell, tenant):
     assert shell.events("acme") == ["tenant.resumed", "tenant.suspended"]
 
 
-def test_a_tenant_is_deleted_with_what_it_has_and_nothing_else(
-    shell, world, tenant, other_tenant, api_client
-):
+def test_a_tenant_is_deleted_with_what_it_has_and_nothing_else(shell, world, tenant, other_tenant, api_client):
     world.admin(tenant)
     world.client(other_tenant)
 

@@ -106,9 +106,7 @@ def test_what_is_no_reference_is_wrong_use(shell, api_client, ref):
 def test_a_token_of_an_app_needs_a_person(shell, world, tenant):
     app = world.oauth_app(tenant)
 
-    line = shell.refusal(
-        "token", "create", "--tenant", "acme", "--client", app.client_id, "--name", "Finance report"
-    )
+    line = shell.refusal("token", "create", "--tenant", "acme", "--client", app.client_id, "--name", "Finance report")
 
     assert line.startswith(f"'{app.client_id}' is an app")
     assert shell.json("token", "list", "--tenant", "acme", "--client", app.client_id) == []

@@ -32,8 +32,7 @@ bp = Blueprint("field_notes", __name__)
 
 _SETTINGS = "field_notes"
 _POLICY = (
-    "default-src 'none'; style-src 'self'; img-src data:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -41,9 +40,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__)
     # What the app must not forget between two pages is in this cookie, tokens too: it has no database. It is
     # signed, not encrypted, and never leaves this machine. An app in the wild keeps tokens on its server.
-    app.config.update(
-        SECRET_KEY=settings.cookie_key, SESSION_COOKIE_NAME="field_notes", SESSION_COOKIE_SAMESITE="Lax"
-    )
+    app.config.update(SECRET_KEY=settings.cookie_key, SESSION_COOKIE_NAME="field_notes", SESSION_COOKIE_SAMESITE="Lax")
     app.extensions[_SETTINGS] = settings
     app.register_blueprint(bp)
     app.before_request(_use_one_address)
@@ -85,9 +82,7 @@ def ask(slug: str) -> str:
         "code_challenge_method": "S256",
     }
     address = f"{organisation.address}/oauth2/authorize?{urlencode(parameters)}"
-    return render_template(
-        "field_notes/ask.html", organisation=organisation, address=address, parameters=parameters
-    )
+    return render_template("field_notes/ask.html", organisation=organisation, address=address, parameters=parameters)
 
 
 @bp.get("/callback")
@@ -95,14 +90,10 @@ def receive_code() -> ResponseReturnValue:
     """Step 2: the answer, checked before anything in it is believed."""
     organisation = _chosen()
     if organisation is None or "state" not in session:
-        return _problem(
-            "Nothing was asked", "This page is for the answer to a request, and none is under way."
-        )
+        return _problem("Nothing was asked", "This page is for the answer to a request, and none is under way.")
     # Compared as bytes: what comes in need not be ASCII.
     if not hmac.compare_digest(request.args.get("state", "").encode(), session["state"].encode()):
-        return _problem(
-            "This answer is not ours", "Its state is not the one we sent, so somebody else asked for it."
-        )
+        return _problem("This answer is not ours", "Its state is not the one we sent, so somebody else asked for it.")
     # RFC 9207: with several organisations, an answer from one must not be spent at another.
     if request.args.get("iss") != organisation.address:
         return _problem("This answer is not ours", f"It does not say that it comes from {organisation.name}.")
@@ -173,14 +164,10 @@ def _refused(organisation: Organisation) -> ResponseReturnValue:
         message = f"You chose Cancel at {organisation.name}, so we have no access. Nothing else happened."
     else:
         message = f"{organisation.name} says: {description or error}"
-    return _problem(
-        "No access", message, Answer(400, {"error": error, "error_description": description}), status=200
-    )
+    return _problem("No access", message, Answer(400, {"error": error, "error_description": description}), status=200)
 
 
-def _problem(
-    title: str, message: str, answer: Answer | None = None, status: int = 400
-) -> ResponseReturnValue:
+def _problem(title: str, message: str, answer: Answer | None = None, status: int = 400) -> ResponseReturnValue:
     return render_template("field_notes/problem.html", title=title, message=message, answer=answer), status
 
 
