@@ -58,7 +58,7 @@ def test_a_foreign_key_between_tenant_owned_tables_carries_the_tenant(name):
         assert pairs.get("tenant_id") == "tenant_id", constraint
 
 
-def test_a_token_row_locks_nothing(app):
+def test_a_token_row_locks_nothing():
     assert Model.metadata.tables["access_token"].foreign_keys == set()
 
 
@@ -106,10 +106,8 @@ def test_upgrading_twice_changes_nothing(app, world, tenant):
 
 def test_two_servers_that_migrate_at_once_wait_for_each_other(databases, engine, tmp_path):
     # Alembic keeps its context per process, so the two are processes.
-    if engine == "sqlite":
-        url = f"sqlite:///{tmp_path}/fresh.db"
-    else:
-        url = databases.server.create_database("keyporter_race")
+    new = f"sqlite:///{tmp_path}/fresh.db"
+    url = new if engine == "sqlite" else databases.server.create_database("keyporter_race")
 
     def migrate(_number):
         command = [sys.executable, "-m", "flask", "db", "upgrade"]
