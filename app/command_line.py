@@ -58,7 +58,7 @@ class CommandGroup(AppGroup):
 
     command_class = Command
 
-    def __init__(self, name: str, *, refusals: tuple[type[ValueError], ...] = (), help: str) -> None:
+    def __init__(self, name: str, *, refusals: tuple[type[Exception], ...] = (), help: str) -> None:
         super().__init__(name, help=help)
         self._refusals = refusals
 

@@ -131,7 +131,7 @@ def answer_database_error(error: SQLAlchemyError) -> Response | HTTPException:
 def answer_crash(error: Exception) -> Response | HTTPException:
     """The last resort: our mistake. The log has all of it, the caller the request's id."""
     _undo()
-    log.exception("crash")
+    log.error("crash", exc_info=error)
     return answer_http_error(InternalServerError())
 
 

@@ -44,7 +44,7 @@ def new_id() -> int:
 
 
 class RowIdConverter(IntegerConverter):
-    """``<row_id:...>`` in a route: an id as new_id() makes them. Anything else is no such page, not a database error."""
+    """``<row_id:...>`` in a route: an id as new_id() makes them; anything else is no page, not a database error."""
 
     regex = r"[1-9][0-9]{0,18}"
 

@@ -36,8 +36,6 @@ _SECRETS = (
 # Beside the control characters: line separators, and what makes a terminal write from right to left.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _NEEDS_QUOTES = re.compile(r'[\s"=]')
-#: A client ID is at most this long; what a stranger sends as one is not.
-_CLIENT_ID_LENGTH = 64
 
 #: What a request line holds beside its message.
 _FIELDS = ("tenant", "method", "path", "status", "ms", "client_id", "user_id", "ip", "request_id")
@@ -104,7 +102,7 @@ def _quoted(value: object) -> object:
 
 
 def logging_config(level: str, log_format: str) -> dict[str, Any]:
-    """The configuration for ``logging.config.dictConfig``; ``level`` and ``log_format`` as in LOG_LEVEL and LOG_FORMAT."""
+    """The configuration for ``logging.config.dictConfig``, from the values of LOG_LEVEL and LOG_FORMAT."""
     formatter = JsonFormatter if log_format == "json" else RedactingFormatter
     # These write whole requests, tokens and statement parameters when they are asked for more.
     quiet = {
@@ -162,7 +160,7 @@ def end_request(response: Response) -> Response:
             "path": request.path,
             "status": response.status_code,
             "ms": round((time.perf_counter() - g.started) * 1000, 1),
-            "client_id": (g.get("log_client") or _client_of_token() or "")[:_CLIENT_ID_LENGTH] or None,
+            "client_id": g.get("log_client") or _client_of_token(),
             "user_id": user.id if user else None,
             "ip": request.remote_addr,
             "request_id": g.request_id,

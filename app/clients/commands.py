@@ -14,7 +14,7 @@ from app.audit.log import OPERATOR, Target
 from app.clients import registry
 from app.clients.app_registry import OPERATOR_NAME
 from app.clients.models import Client
-from app.clients.registry import OVERLAPS, ClientError, NewSecret
+from app.clients.registry import OVERLAPS, ClientError, ClientGone, NewSecret
 from app.command_line import (
     CommandGroup,
     Refused,
@@ -33,7 +33,7 @@ from app.extensions import db
 
 client_commands = CommandGroup(
     "client",
-    refusals=(ClientError,),
+    refusals=(ClientError, ClientGone),
     help="Make and change API clients: programs that see all data of one tenant.",
 )
 

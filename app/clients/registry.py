@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from app import credentials
 from app.clients.models import APP_ID_PREFIX, App, Client
@@ -43,6 +43,10 @@ class ClientError(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class ClientGone(LookupError):
+    """Somebody else deleted the client since it was read."""
 
 
 def _select_registered() -> Select[Client, App, int, int]:
@@ -257,7 +261,7 @@ def rotate_secret(owner: Client | App, secret: NewSecret, *, overlap: int, now: 
         .values(**values)
         .execution_options(synchronize_session=False)
     )
-    db.session.refresh(owner)
+    _read_again(owner)
     if rotated.rowcount != 1:  # type: ignore[attr-defined]
         raise ClientError("secret", "Somebody else changed the secret a moment ago. Check, then try again.")
 
@@ -304,7 +308,14 @@ def _change(client: Client, **values: object) -> None:
         .values(version=Client.version + 1, **values)
         .execution_options(synchronize_session=False)
     )
-    db.session.refresh(client)
+    _read_again(client)
+
+
+def _read_again(owner: Client | App) -> None:
+    try:
+        db.session.refresh(owner)
+    except InvalidRequestError as error:
+        raise ClientGone("Somebody else deleted it a moment ago.") from error
 
 
 def _is_easy(secret: str) -> bool:

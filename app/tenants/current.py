@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import Forbidden, NotFound
+from werkzeug.exceptions import Forbidden, NotFound, ServiceUnavailable
 from werkzeug.local import LocalProxy
 
 from app.extensions import db
@@ -38,6 +38,7 @@ _TENANTLESS = "_keyporter_tenantless"
 _VERIFIES_TENANT = "_keyporter_verifies_tenant"
 
 _MOST_REMEMBERED = 10_000
+_ATTEMPTS = 3
 
 
 class UnknownHost(NotFound):
@@ -164,19 +165,21 @@ def verifies_tenant(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def verified(work: Callable[[TenantSettings], T]) -> T:
-    """What ``work`` returns for the tenant of this request, done again if the worker's memory of it was stale.
+    """What ``work`` returns for the tenant of this request, done again while the worker's memory of it is stale.
 
     ``work`` calls ``verify`` with what its own statements read. UnknownHost or
     TenantSuspended if that is what the tenant has become.
     """
-    try:
-        return work(current_tenant)
-    except TenantChanged:
-        db.session.rollback()
-        _memory().forget(g.tenant_host)
-        g.pop("tenant")
-        enter_tenant()
-        return work(current_tenant)
+    for _attempt in range(_ATTEMPTS):
+        try:
+            return work(current_tenant)
+        except TenantChanged:
+            db.session.rollback()
+            _memory().forget(g.tenant_host)
+            g.pop("tenant")
+            enter_tenant()
+    # Somebody is changing the tenant again and again; a second from now that is over.
+    raise ServiceUnavailable(retry_after=1)
 
 
 def _find(host: str, *, trust_memory: bool) -> TenantSettings | None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask, render_template_string
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 APP = Path(__file__).parent.parent.parent / "app"
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium-headless-shell")
 
 #: Browsers give the clipboard to secure contexts only: https, and this machine's own names.
 SECURE = "http://keyporter.localhost/"
@@ -34,14 +31,6 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def html() -> str:
     app = Flask("words", template_folder=str(APP / "templates"))
     with app.app_context():
@@ -49,7 +38,7 @@ def html() -> str:
 
 
 @pytest.fixture
-def open_page(browser, html):
+def open_page(chromium, html):
     """Open the page at an address, with or without JavaScript. Nothing leaves the browser."""
 
     def answer(route: Route, headers: dict[str, str]) -> None:
@@ -61,7 +50,7 @@ def open_page(browser, html):
     contexts = []
 
     def opened(url: str, *, script: bool = True, headers: dict[str, str] | None = None) -> Page:
-        context = browser.new_context(java_script_enabled=script)
+        context = chromium.new_context(java_script_enabled=script)
         contexts.append(context)
         if url == SECURE:
             context.grant_permissions(["clipboard-read", "clipboard-write"], origin=SECURE)

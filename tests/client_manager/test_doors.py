@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, delete, event, select
 
 from app.extensions import Model, db
 from keyporter import token_format
@@ -131,3 +132,30 @@ def test_every_action_works_for_the_admin(at_work, world, addresses):
             before = everything(world)
             at_work.post(path, {**form, "name": f"Name {now()}"})
             assert everything(world) != before, path
+
+
+@pytest.mark.parametrize("path", ["/turn-off", "/secret", "/edit"])
+def test_a_client_deleted_while_it_is_changed_is_not_found(app, at_work, api_client, path):
+    manage = manage_page(api_client.pk)
+    form = form_of(at_work.get(manage + path)) if path != "/turn-off" else {}
+    at_work.get(manage)
+    with app.app_context():
+        engine = db.engine
+    deleted: list[bool] = []
+
+    def delete_first(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("UPDATE client") and not deleted:
+            deleted.append(True)
+            with engine.begin() as another_admin:
+                another_admin.execute(delete(Model.metadata.tables["client"]))
+
+    # A listener of the class comes before ours, which would begin the transaction that this one waits for.
+    event.listen(Engine, "before_cursor_execute", delete_first)
+    try:
+        response = at_work.post(manage + path, {**form, "name": "Another name"})
+    finally:
+        event.remove(Engine, "before_cursor_execute", delete_first)
+
+    assert deleted
+    assert response.status_code == 404
+    assert "It may have been deleted." in response.text

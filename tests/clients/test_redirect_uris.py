@@ -1,4 +1,4 @@
-"""Which redirect URIs may be registered, and which one matches: RFC 6749 section 3.1.2, RFC 8252, RFC 9700."""
+"""Which redirect URIs may be registered, and which one matches: RFC 6749, RFC 8252, RFC 9700."""
 
 from __future__ import annotations
 

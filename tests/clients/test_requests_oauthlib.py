@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import requests
-from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
+from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error  # type: ignore[import-untyped]
 from requests_oauthlib import OAuth2Session
 
 from tests.server import PATIENCE
@@ -50,14 +50,19 @@ def test_a_backend_application_gets_a_token(served_world, site, token_url, metho
         "client_secret": client.secret
     }
     with OAuth2Session(client=BackendApplicationClient(client_id=client.client_id)) as session:
-        sent = []
-        session.register_compliance_hook("access_token_response", lambda got: sent.append(got.request) or got)
+        sent: list[requests.PreparedRequest] = []
+
+        def keep(response: requests.Response) -> requests.Response:
+            sent.append(response.request)
+            return response
+
+        session.register_compliance_hook("access_token_response", keep)
 
         token = session.fetch_token(token_url, timeout=PATIENCE, **credentials)
 
         assert token["expires_in"] == 31536000
         assert ("Authorization" in sent[0].headers) == (method == "basic")
-        assert (client.secret in sent[0].body) == (method == "body")
+        assert (client.secret in str(sent[0].body)) == (method == "body")
         assert verify(session, site.url)["client_id"] == client.client_id
 
 

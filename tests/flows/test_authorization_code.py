@@ -125,7 +125,7 @@ def test_a_code_is_worth_nothing_on_another_tenant(world, tenant, other_tenant, 
 
 
 @pytest.mark.parametrize(
-    ("authorized", "redeemed", "status"),
+    "authorized, redeemed, status",
     [
         pytest.param({}, {"redirect_uri": None}, 400, id="sent first, left out then"),
         pytest.param({}, {"redirect_uri": "https://fieldapp.example/other"}, 400, id="another"),

@@ -41,7 +41,7 @@ def redemption(site: TenantHandle, app: AppHandle, code: str) -> bytes:
 
 
 def send_at_once(server: GunicornServer, request: bytes, times: int) -> list[Answer]:
-    """``request`` from ``times`` callers: all are connected and have sent all but the last byte, then send it together."""
+    """``request`` from ``times`` callers, all of them connected and waiting to send the last byte."""
     start = threading.Barrier(times)
 
     def send(_: int) -> Answer:

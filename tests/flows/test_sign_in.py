@@ -53,7 +53,7 @@ def test_every_refusal_looks_the_same(app, world, tenant, browser, member):
         assert password.strip() not in page.text
         pages.append(page.text.replace(email, "EMAIL").replace(fresh.csrf_token(), "").replace(token, ""))
 
-    assert len({page for page in pages}) == 1
+    assert len(set(pages)) == 1
 
 
 def test_the_email_is_kept_after_an_error_and_the_password_is_not(browser, member):

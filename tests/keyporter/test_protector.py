@@ -329,7 +329,7 @@ def test_calls_at_the_same_time_never_see_each_others_token(app, tokens):
         barrier.wait()
         return {"client": [first, current_token.client_id]}
 
-    seen = {}
+    seen: dict[str, set[tuple[str, ...]]] = {}
 
     def run(name, token):
         for _ in range(50):
@@ -354,7 +354,7 @@ def test_an_error_handler_of_the_application_changes_no_refusal(app, call):
 
 def test_the_decorator_without_brackets_is_a_mistake_that_is_named():
     with pytest.raises(TypeError, match="brackets"):
-        RequireOAuth()(lambda: "view")
+        RequireOAuth()(lambda: "view")  # type: ignore[arg-type]
 
 
 def test_a_decorator_that_does_not_know_where_to_ask_says_so(tokens):

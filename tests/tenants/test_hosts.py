@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.test import Client
 
 from app.tenants import current, registry
@@ -56,7 +57,9 @@ def call(app, host, method="GET", path="/", **options):
 
 
 def seen(response):
-    headers = sorted((name, value) for name, value in response.headers if name not in {"Request-Id", "Date"})
+    """What a caller can compare, without what differs each time. Vary speaks of a cookie that pages alone read."""
+    changing = {"Request-Id", "Date", "Vary"}
+    headers = sorted((name, value) for name, value in response.headers if name not in changing)
     return response.status_code, response.text.replace(response.headers["Request-Id"], "ID"), headers
 
 
@@ -256,27 +259,32 @@ class TestAnotherWorker:
 
 
 class TestMemory:
-    def test_it_forgets_after_a_while(self, monkeypatch):
+    @pytest.fixture
+    def settings(self, app, tenant):
+        with app.app_context():
+            return registry.find_by_host(tenant.host, 8000)
+
+    def test_it_forgets_after_a_while(self, monkeypatch, settings):
         clock = [1000.0]
-        monkeypatch.setattr(current.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr("app.tenants.current.time.monotonic", lambda: clock[0])
         memory = TenantMemory(seconds=30)
-        memory.remember("a.example", "settings")
+        memory.remember("a.example", settings)
 
         clock[0] += 29.9
-        assert memory.find("a.example") == "settings"
+        assert memory.find("a.example") == settings
         clock[0] += 0.1
         assert memory.find("a.example") is None
 
-    def test_it_keeps_so_many_and_drops_the_oldest(self):
+    def test_it_keeps_so_many_and_drops_the_oldest(self, settings):
         memory = TenantMemory(seconds=30, most=2)
         for host in ["a", "b", "a", "c"]:
-            memory.remember(host, host)
+            memory.remember(host, settings)
 
-        assert [memory.find(host) for host in "abc"] == ["a", None, "c"]
+        assert [memory.find(host) for host in "abc"] == [settings, None, settings]
 
-    def test_it_can_be_told_to_forget(self):
+    def test_it_can_be_told_to_forget(self, settings):
         memory = TenantMemory(seconds=30)
-        memory.remember("a", "a")
+        memory.remember("a", settings)
         memory.forget("a")
         memory.forget("never known")
 
@@ -286,3 +294,15 @@ class TestMemory:
 def test_outside_of_a_request_there_is_no_tenant(app):
     with app.app_context(), pytest.raises(RuntimeError):
         _ = current.current_tenant.slug
+
+
+def test_a_tenant_that_changes_all_the_time_is_asked_for_again_later(app, tenant):
+    def never_verified(_tenant):
+        raise current.TenantChanged
+
+    with app.test_request_context("/oauth2/verify", base_url=tenant.url):
+        current.enter_tenant()
+        with pytest.raises(ServiceUnavailable) as refused:
+            current.verified(never_verified)
+
+    assert refused.value.retry_after == 1
