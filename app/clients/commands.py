@@ -191,11 +191,9 @@ def _get_api_client(slug: str, client_id: str) -> Client:
 
 
 def _read_secret(client_id: str) -> NewSecret:
-    """The secret on standard input. A short one is taken, with a warning: old clients are moved in so."""
+    """The secret on standard input. A weak one is taken, with a warning: old clients are moved in so."""
     try:
-        secret = registry.check_secret(
-            read_secret("client secret"), client_id, min_length=registry.SECRET_MIN_LENGTH_FOR_OPERATORS
-        )
+        secret = registry.check_secret(read_secret("client secret"), client_id, moved_in=True)
     except ClientError as error:
         # The page's advice names a button.
         instead = ". Or leave out --secret-stdin: a random one is made."
@@ -203,6 +201,8 @@ def _read_secret(client_id: str) -> NewSecret:
     if len(secret.text) < registry.SECRET_MIN_LENGTH:
         least = registry.SECRET_MIN_LENGTH
         say(f"Warning: this secret has fewer than {least} characters. Rotate it when you can.")
+    elif registry.is_easy(secret.text):
+        say("Warning: this secret is easy to guess. Rotate it when you can.")
     return secret
 
 

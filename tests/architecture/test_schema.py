@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import LargeBinary, inspect, text
+from sqlalchemy import ForeignKeyConstraint, LargeBinary, UniqueConstraint, inspect, text
 
 from app.extensions import Model, db
 from tests.world import World
@@ -41,9 +41,8 @@ def test_every_key_of_a_tenant_owned_table_leads_with_the_tenant(name):
     table = Model.metadata.tables[name]
 
     assert next(iter(table.primary_key.columns)).name == "tenant_id"
-    for constraint in table.constraints:
-        if constraint is table.primary_key:
-            continue
+    for constraint in table.constraints - {table.primary_key}:
+        assert isinstance(constraint, (UniqueConstraint, ForeignKeyConstraint)), constraint
         assert next(iter(constraint.columns)).name in {"tenant_id", "app_id"}, constraint
     for index in table.indexes:
         assert next(iter(index.columns)).name in {"tenant_id", "app_id"}, index

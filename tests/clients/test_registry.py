@@ -125,9 +125,14 @@ class TestSecrets:
             registry.check_secret(GOOD_SECRET, GOOD_SECRET)
 
     def test_operators_may_move_short_ones_in(self):
-        assert registry.check_secret("x7-Kq_2p", "abc", min_length=registry.SECRET_MIN_LENGTH_FOR_OPERATORS)
+        assert registry.check_secret("x7-Kq_2p", "abc", moved_in=True)
         with pytest.raises(ClientError):
-            registry.check_secret("x7-Kq_2", "abc", min_length=registry.SECRET_MIN_LENGTH_FOR_OPERATORS)
+            registry.check_secret("x7-Kq_2", "abc", moved_in=True)
+
+    def test_operators_may_move_easy_ones_in(self):
+        assert registry.check_secret("MY_SECRET", "MY_CLIENT", moved_in=True)
+        with pytest.raises(ClientError, match="differ from the ID"):
+            registry.check_secret("MY_CLIENT", "MY_CLIENT", moved_in=True)
 
 
 class TestNames:

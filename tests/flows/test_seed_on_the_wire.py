@@ -56,8 +56,7 @@ def host(site):
 
 def test_s1_and_s4_the_printed_request_gets_a_token_that_works(server, served_world, site, host):
     body = "grant_type=client_credentials&client_id=MY_CLIENT&client_secret=MY_SECRET"
-    # Stored as it was when it was moved in: today nobody could choose a secret that is this easy to guess.
-    old = credentials.store_typed("MY_SECRET")
+    old = registry.check_secret("MY_SECRET", "MY_CLIENT", moved_in=True).stored
     served_world.run(
         lambda: registry.create_api_client(
             site.id, name="Power BI", client_id="MY_CLIENT", secret=old, created_by="the operator", now=now()
