@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from app import credentials
 from app.clients import registry
 from tests.server import Answer
 from tests.world import Browser, answer_of, now
