@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 try:
     _config = Config.from_env(os.environ)
-    workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 except ConfigError as error:
     sys.exit(f"keyporter: {error}")
-except ValueError:
-    sys.exit("keyporter: WEB_CONCURRENCY must be a number.")
+
+# gunicorn reads the same variable, as a number, before it reads this file.
+workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 
 wsgi_app = "wsgi:app"
 bind = f"127.0.0.1:{_config.PORT}"

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = 5
 
 _CODES = {
+    403: "access_denied",
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",

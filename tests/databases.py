@@ -135,10 +135,11 @@ class PostgresDatabases(Databases):
         return True
 
     def _describe(self, connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-        return connection.execute(
+        columns = connection.execute(
             "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
             " WHERE table_schema = 'public' ORDER BY table_name, column_name"
         ).fetchall()
+        return columns + connection.execute("SELECT version_num FROM alembic_version").fetchall()
 
 
 def start_postgres() -> Iterator[PostgresServer]:

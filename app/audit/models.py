@@ -1,4 +1,4 @@
-"""The audit log: rows are added and, after a year, removed; never changed."""
+"""The audit log: rows are added, never changed."""
 
 from __future__ import annotations
 
