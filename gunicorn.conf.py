@@ -111,11 +111,13 @@ def on_starting(server: Arbiter) -> None:
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Forget the master's database connections without closing them: they are not this process's."""
     from app.extensions import db
+    from app.tokens import janitor
 
     app = worker.app.wsgi()
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose(close=False)
+    janitor.start(app)
 
 
 def when_ready(server: Arbiter) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import click
 
 from app import credentials
-from app.accounts import registry as accounts
 from app.audit import log as audit
 from app.audit.log import OPERATOR, Target
 from app.clients.app_registry import OPERATOR_NAME
@@ -29,9 +26,8 @@ from app.command_line import (
     tenant_option,
 )
 from app.extensions import db
-from app.tenants import registry as tenants
 from app.tenants.models import ACTIVE, Tenant
-from app.tokens import retention, store
+from app.tokens import janitor, store
 from app.tokens.models import AccessToken
 
 token_commands = CommandGroup("token", refusals=(ClientError,), help="Make, list and revoke tokens of clients.")
@@ -124,22 +120,7 @@ def revoke(ref: str, slug: str, client_id: str) -> None:
 @json_option
 def purge(as_json: bool) -> None:
     """Delete the rows of tokens, codes and sessions that are over, in small batches. Changes nothing for anybody."""
-    deleted, now = 0, int(time.time())
-    for tenant_id in tenants.list_ids():
-        deleted += _until_nothing_is_left(partial(retention.purge, tenant_id, now))
-        deleted += _until_nothing_is_left(partial(accounts.purge_sessions, tenant_id, now))
-    for tenant_id in retention.find_tenants_that_are_gone():
-        deleted += _until_nothing_is_left(partial(retention.purge_deleted_tenant, tenant_id))
-    print_object({"deleted": deleted}, as_json=as_json)
-
-
-def _until_nothing_is_left(delete_batch: Callable[[], int]) -> int:
-    """Each batch is a transaction of its own, so that requests get their turn between two."""
-    total = 0
-    while deleted := delete_batch():
-        db.session.commit()
-        total += deleted
-    return total
+    print_object({"deleted": janitor.purge_everything(int(time.time()))}, as_json=as_json)
 
 
 def _get_client_that_may_have_one(tenant: Tenant, client_id: str, now: int) -> RegisteredClient:

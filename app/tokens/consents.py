@@ -56,10 +56,10 @@ def give_consent(
                 db.session.add(fresh)
             return fresh
         except IntegrityError:
-            # Another tab of the same person was faster.
+            # Another tab of the same person was faster. Or the user or the client was deleted meanwhile.
             existing = _find_row(tenant_id, user_id, client_pk)
-    if existing is None:
-        raise LookupError("the user or the client was deleted meanwhile")
+            if existing is None:
+                raise
     if existing.withdrawn_at is not None:
         existing.scope, existing.given_at, existing.withdrawn_at = scope, now, None
     elif not covers(existing, scope):

@@ -108,3 +108,13 @@ class Consent(Model):
     generation: Mapped[int] = mapped_column(default=0)
     given_at: Mapped[int]
     withdrawn_at: Mapped[int | None]
+
+
+class Lease(Model):
+    """Whose turn it is: one worker of all, on whatever host, does a piece of housekeeping at a time."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    #: Epoch seconds until which nobody else begins.
+    held_until: Mapped[int]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy import and_, delete, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from app.extensions import db
 from app.tenants.models import Tenant
-from app.tokens.models import AccessToken, AuthorizationCode
+from app.tokens.models import AccessToken, AuthorizationCode, Lease
 from keyporter import token_format
 
 #: Seconds a code is remembered after it expired, so that a replay is recognised as one.
@@ -23,6 +24,28 @@ _KEYS: dict[Any, tuple[Any, ...]] = {
     AccessToken: (AccessToken.tenant_id, AccessToken.expiry_month, AccessToken.digest),
     AuthorizationCode: (AuthorizationCode.tenant_id, AuthorizationCode.digest),
 }
+
+
+def take_lease(name: str, now: int, seconds: int) -> bool:
+    """True if it is the caller's turn: nobody took this lease within the last ``seconds`` they asked for.
+
+    The database decides between two who ask at once. Taken, it counts once the
+    caller commits.
+    """
+    taken = (
+        update(Lease)
+        .where(Lease.name == name, Lease.held_until <= now)
+        .values(held_until=now + seconds)
+        .execution_options(synchronize_session=False)
+    )
+    if db.session.execute(taken).rowcount:  # type: ignore[attr-defined]
+        return True
+    try:
+        with db.session.begin_nested():
+            db.session.execute(insert(Lease).values(name=name, held_until=now + seconds))
+    except IntegrityError:
+        return False
+    return True
 
 
 def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:

@@ -78,6 +78,12 @@ def upgrade() -> None:
     op.create_index("ix_audit_event_at", "audit_event", ["tenant_id", "at"])
 
     op.create_table(
+        "lease",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("held_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+    )
+    op.create_table(
         "tenant",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("slug", sa.String(), nullable=False),
@@ -237,6 +243,7 @@ def downgrade() -> None:
     op.drop_table("tenant_host")
     op.drop_table("client")
     op.drop_table("tenant")
+    op.drop_table("lease")
     op.drop_table("audit_event")
     op.drop_table("app")
     op.drop_table("access_token")

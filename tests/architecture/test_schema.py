@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Tables of the whole deployment, with the reason.
 NOT_OWNED = {
+    "lease": "housekeeping of the whole deployment",
     "tenant": "the directory itself",
     "tenant_host": "finds the tenant, so it cannot lead with it",
     "app": "the operator's; a tenant only ever knows its own client row",

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from app import credentials
 from app.accounts import registry as accounts
@@ -145,9 +146,9 @@ def test_every_one_of_them_works_at_home(app, sides):
 
 def test_nobody_consents_for_a_person_of_another_tenant(app, sides):
     a, b = sides.a, sides.b
-    with app.app_context(), pytest.raises(LookupError):
+    with app.app_context(), pytest.raises(IntegrityError):
         consents.give_consent(a.tenant_id, b.user.id, a.app_pk, scope="", now=now())
-    with app.app_context(), pytest.raises(LookupError):
+    with app.app_context(), pytest.raises(IntegrityError):
         consents.give_consent(a.tenant_id, a.user.id, b.pk, scope="", now=now())
 
 

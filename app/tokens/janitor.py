@@ -1,0 +1,81 @@
+"""Rows that are over go away by themselves: one worker of all deletes them, once an hour, batch by batch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.accounts import registry as accounts
+from app.extensions import db
+from app.tenants import registry as tenants
+from app.tokens import retention
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+log = logging.getLogger(__name__)
+
+#: Seconds from one purge to the next, over all workers and hosts.
+EVERY = 3600
+#: Seconds after which a worker asks whether it is its turn.
+ASK_EVERY = 300
+
+
+def start(app: Flask, *, ask_every: float = ASK_EVERY) -> Callable[[], None]:
+    """Begin in a thread of this process; it ends with the process, or when the returned function is called."""
+    stopped = Event()
+    thread = Thread(target=_run, args=(app, stopped, ask_every), name="janitor", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        stopped.set()
+        thread.join()
+
+    return stop
+
+
+def _run(app: Flask, stopped: Event, ask_every: float) -> None:
+    while not stopped.wait(ask_every):
+        with app.app_context():
+            try:
+                purge_if_it_is_time(int(time.time()))
+            except SQLAlchemyError as error:
+                db.session.rollback()
+                log.warning("not purged: the database does not answer (%s)", type(error).__name__)
+
+
+def purge_if_it_is_time(now: int) -> int | None:
+    """Purge if nobody else did within the last hour; how many rows went, or None if it was not the time."""
+    is_our_turn = retention.take_lease("purge", now, EVERY)
+    db.session.commit()
+    if not is_our_turn:
+        return None
+    deleted = purge_everything(now)
+    log.info("purged: %s rows", deleted)
+    return deleted
+
+
+def purge_everything(now: int) -> int:
+    """Delete all tokens, codes and sessions that are over at ``now`` (epoch seconds); how many rows went."""
+    deleted = 0
+    for tenant_id in tenants.list_ids():
+        deleted += _until_nothing_is_left(partial(retention.purge, tenant_id, now))
+        deleted += _until_nothing_is_left(partial(accounts.purge_sessions, tenant_id, now))
+    for tenant_id in retention.find_tenants_that_are_gone():
+        deleted += _until_nothing_is_left(partial(retention.purge_deleted_tenant, tenant_id))
+    return deleted
+
+
+def _until_nothing_is_left(delete_batch: Callable[[], int]) -> int:
+    """Each batch is a transaction of its own, so that requests get their turn between two."""
+    total = 0
+    while deleted := delete_batch():
+        db.session.commit()
+        total += deleted
+    return total
