@@ -11,8 +11,8 @@ from authlib.oauth2.rfc7636 import CodeChallenge, create_s256_code_challenge
 
 from app.oauth import authorization
 from app.oauth.requests import ParsedRequest
-from app.tokens import store
-from app.tokens.store import FoundCode
+from app.tokens import codes, store
+from app.tokens.codes import FoundCode
 from keyporter import token_format
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         """The live code of that text. CodeReplayed for one that was spent."""
         if not token_format.is_well_formed(code, token_format.AUTHORIZATION_CODE):
             return None
-        found = store.find_code(client.tenant_id, client.pk, code)
+        found = codes.find_code(client.tenant_id, client.pk, code)
         if found is None:
             return None
         if found.spent_at is not None:
@@ -92,13 +92,13 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
 
     def save_token(self, token: dict[str, object]) -> None:
         request = self.request
-        store.save_user_token(self.client, request.authorization_code, request.issued, now=request.now)
+        codes.save_user_token(self.client, request.authorization_code, request.issued, now=request.now)
 
     def delete_authorization_code(self, authorization_code: FoundCode) -> None:
         # Authlib calls this after the token is saved. The view commits both or, on an error, neither, so a lost
         # race leaves no token behind.
         request = self.request
-        if not store.spend_code(authorization_code.tenant_id, authorization_code.digest, request.issued, request.now):
+        if not codes.spend_code(authorization_code.tenant_id, authorization_code.digest, request.issued, request.now):
             raise CodeReplayed(authorization_code)
 
 

@@ -30,7 +30,7 @@ from app.oauth.grants import AuthorizationCodeGrant, ClientCredentialsGrant, Cod
 from app.oauth.requests import MAX_BODY, ParsedRequest, check_machine_request, parse_parameters
 from app.tenants import current
 from app.tenants.current import current_tenant
-from app.tokens import store
+from app.tokens import codes, store
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class TenantAuthorizationServer(AuthorizationServer):
     def answer_with_code(self, grant: AuthorizationCodeGrant, user: User, consent_generation: int) -> Response:
         """Send the person back to the app with a new code (RFC 6749 section 4.1.2)."""
         asked = grant.request
-        code = store.issue_code(
+        code = codes.issue_code(
             asked.client,
             user=user,
             consent_generation=consent_generation,

@@ -13,7 +13,7 @@ from app.oauth import metadata
 from app.oauth.grants import CodeReplayed
 from app.oauth.server import server
 from app.tenants.current import current_tenant, verifies_tenant
-from app.tokens import store
+from app.tokens import codes
 from keyporter import current_token, require_oauth
 
 bp = Blueprint("oauth", __name__)
@@ -37,7 +37,7 @@ def issue_token() -> Response:
 def _end_what_was_bought(replay: CodeReplayed) -> None:
     """A code came twice, so it leaked: end the token it bought (RFC 6749 section 4.1.2)."""
     code = replay.code
-    revoked = store.revoke_what_the_code_bought(code.tenant_id, code.digest, int(time.time()))
+    revoked = codes.revoke_what_the_code_bought(code.tenant_id, code.digest, int(time.time()))
     if revoked:
         actor = Actor("client", str(g.get("log_client")), code.client_pk, request.remote_addr, g.get("request_id"))
         target = Target("client", str(g.get("log_client")), code.client_pk)

@@ -1,4 +1,4 @@
-"""Every SQL statement about tokens and codes, and nothing else.
+"""Every SQL statement about access tokens, and nothing else.
 
 This is the hot path: a function is one statement unless it says otherwise, and
 none of them commits: the view does, once. tests/architecture/test_budgets.py
@@ -10,21 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from app import credentials
 from app.accounts.models import User
 from app.clients.models import App, Client
 from app.clients.registered import RegisteredClient
 from app.extensions import db
-from app.tenants.models import ACTIVE, Tenant
-from app.tokens.models import AccessToken, AuthorizationCode, Consent
+from app.tenants.models import Tenant
+from app.tokens.models import AccessToken
+from app.tokens.standing import client_stands, consent_stands, join_what_decides, tenant_stands, user_stands
 from keyporter import token_format
-
-#: Seconds a code lives; RFC 6749 section 4.1.2 allows ten minutes and recommends less.
-CODE_SECONDS = 60
-
-_NO_SYNC = {"synchronize_session": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,6 @@ def new_token(expires_at: int) -> IssuedToken:
 
 # inline(): no RETURNING; nothing reads the row back.
 _INSERT_TOKEN = insert(AccessToken.__table__).inline()  # type: ignore[arg-type]
-_INSERT_CODE = insert(AuthorizationCode.__table__).inline()  # type: ignore[arg-type]
 
 
 def save_client_token(
@@ -61,25 +56,11 @@ def save_client_token(
     made_by: str | None = None,
 ) -> None:
     """Store a token by which ``client`` acts for itself; ``made_by`` is the person who made it, if one did."""
-    _save_token(client, token, scope=scope, now=now, name=name, made_by=made_by)
+    save_token(client, token, scope=scope, now=now, name=name, made_by=made_by)
 
 
-def save_user_token(client: RegisteredClient, code: FoundCode, token: IssuedToken, *, now: int) -> None:
-    """Store the token that ``code`` buys: it acts for the code's user, under the code's generations."""
-    _save_token(
-        client,
-        token,
-        scope=code.scope,
-        now=now,
-        tenant_generation=code.tenant_generation,
-        client_generation=code.client_generation,
-        user_id=code.user_id,
-        user_generation=code.user_generation,
-        consent_generation=code.consent_generation,
-    )
-
-
-def _save_token(client: RegisteredClient, token: IssuedToken, *, now: int, **values: Any) -> None:
+def save_token(client: RegisteredClient, token: IssuedToken, *, now: int, **values: Any) -> None:
+    """Store a token of ``client``; ``values`` are columns in which it differs from one that acts for nobody."""
     row = {
         "tenant_id": client.tenant_id,
         "expiry_month": token.expiry_month,
@@ -102,165 +83,6 @@ def _save_token(client: RegisteredClient, token: IssuedToken, *, now: int, **val
 
 
 @dataclass(frozen=True, slots=True)
-class FoundCode:
-    """A code as the database knows it, with what became of it."""
-
-    tenant_id: int
-    digest: bytes
-    client_pk: int
-    user_id: int
-    tenant_generation: int
-    client_generation: int
-    user_generation: int
-    consent_generation: int
-    redirect_uri: str | None
-    scope: str
-    code_challenge: str | None
-    expires_at: int
-    spent_at: int | None
-    token_expiry_month: int | None
-    token_digest: bytes | None
-    #: Whether tenant, client, user and consent are still what they were when it was issued.
-    is_current: bool
-
-    def get_redirect_uri(self) -> str | None:
-        """For Authlib: RFC 6749 section 4.1.3 compares it with the token request's."""
-        return self.redirect_uri
-
-    def get_scope(self) -> str:
-        """For Authlib."""
-        return self.scope
-
-
-def issue_code(
-    client: RegisteredClient,
-    *,
-    user: User,
-    consent_generation: int,
-    redirect_uri: str | None,
-    scope: str,
-    code_challenge: str | None,
-    now: int,
-) -> str:
-    """Make and store a code that ``user`` just allowed ``client`` to have; returns its text."""
-    code = credentials.new_authorization_code(now + CODE_SECONDS)
-    row = {
-        "tenant_id": client.tenant_id,
-        "digest": credentials.digest(code),
-        "client_pk": client.pk,
-        "user_id": user.id,
-        "tenant_generation": client.tenant_generation,
-        "client_generation": client.generation,
-        "user_generation": user.generation,
-        "consent_generation": consent_generation,
-        "redirect_uri": redirect_uri,
-        "scope": scope,
-        "code_challenge": code_challenge,
-        "created_at": now,
-        "expires_at": now + CODE_SECONDS,
-        "spent_at": None,
-        "token_expiry_month": None,
-        "token_digest": None,
-    }
-    db.session.execute(_INSERT_CODE, row)
-    return code
-
-
-_CODE_IS_CURRENT = and_(
-    Tenant.status == ACTIVE,
-    Tenant.generation == AuthorizationCode.tenant_generation,
-    Client.generation == AuthorizationCode.client_generation,
-    Client.disabled.is_(False),
-    or_(App.id.is_(None), App.disabled.is_(False)),
-    User.generation == AuthorizationCode.user_generation,
-    User.disabled.is_(False),
-    Consent.generation == AuthorizationCode.consent_generation,
-    Consent.withdrawn_at.is_(None),
-)
-
-_FIND_CODE = (
-    select(
-        *(column for column in AuthorizationCode.__table__.c if column.name != "created_at"),
-        func.coalesce(_CODE_IS_CURRENT, False).label("is_current"),
-    )
-    .join(Tenant, Tenant.id == AuthorizationCode.tenant_id)
-    .join(
-        Client,
-        and_(Client.tenant_id == AuthorizationCode.tenant_id, Client.id == AuthorizationCode.client_pk),
-    )
-    .outerjoin(App, App.id == Client.app_id)
-    .join(User, and_(User.tenant_id == AuthorizationCode.tenant_id, User.id == AuthorizationCode.user_id))
-    .outerjoin(
-        Consent,
-        and_(
-            Consent.tenant_id == AuthorizationCode.tenant_id,
-            Consent.user_id == AuthorizationCode.user_id,
-            Consent.client_pk == AuthorizationCode.client_pk,
-        ),
-    )
-    .where(
-        AuthorizationCode.tenant_id == bindparam("tenant_id"),
-        AuthorizationCode.digest == bindparam("digest"),
-        AuthorizationCode.client_pk == bindparam("client_pk"),
-    )
-)
-
-
-def find_code(tenant_id: int, client_pk: int, code: str) -> FoundCode | None:
-    """The code of that text if it was issued to that client: another client can neither use it nor burn it."""
-    parameters = {"tenant_id": tenant_id, "digest": credentials.digest(code), "client_pk": client_pk}
-    row = db.session.execute(_FIND_CODE, parameters).first()
-    return None if row is None else FoundCode(**row._mapping)
-
-
-def spend_code(tenant_id: int, digest: bytes, token: IssuedToken, now: int) -> bool:
-    """Mark the code as spent on ``token``; False if another request got there first.
-
-    The database decides the race: the second UPDATE waits for the first to
-    commit and then matches no row.
-    """
-    spent = (
-        update(AuthorizationCode)
-        .where(
-            AuthorizationCode.tenant_id == tenant_id,
-            AuthorizationCode.digest == digest,
-            AuthorizationCode.spent_at.is_(None),
-        )
-        .values(spent_at=now, token_expiry_month=token.expiry_month, token_digest=token.digest)
-    )
-    return _rows(spent) == 1
-
-
-def revoke_what_the_code_bought(tenant_id: int, digest: bytes, now: int) -> bool:
-    """End the token that a code bought, after the code was used again (RFC 6749 section 4.1.2).
-
-    Reads which token that is in the same statement, so that a race which this
-    request lost a moment ago is seen as the winner left it.
-    """
-    code = (
-        select(AuthorizationCode.token_digest)
-        .where(AuthorizationCode.tenant_id == tenant_id, AuthorizationCode.digest == digest)
-        .scalar_subquery()
-    )
-    month = (
-        select(AuthorizationCode.token_expiry_month)
-        .where(AuthorizationCode.tenant_id == tenant_id, AuthorizationCode.digest == digest)
-        .scalar_subquery()
-    )
-    revoked = (
-        update(AccessToken)
-        .where(
-            AccessToken.tenant_id == tenant_id,
-            AccessToken.expiry_month == month,
-            AccessToken.digest == code,
-            AccessToken.revoked_at.is_(None),
-        )
-        .values(revoked_at=now)
-    )
-    return _rows(revoked) == 1
-
-
-@dataclass(frozen=True, slots=True)
 class CheckedToken:
     """What one statement says about a token: the row, and whether it is good now.
 
@@ -280,53 +102,30 @@ class CheckedToken:
     refused_because: str | None
 
 
-def _select_checked() -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            AccessToken.user_id,
-            AccessToken.scope,
-            AccessToken.created_at,
-            AccessToken.expires_at,
-            AccessToken.revoked_at,
-            AccessToken.consent_generation.label("token_consent"),
-            Tenant.version,
-            and_(Tenant.status == ACTIVE, Tenant.generation == AccessToken.tenant_generation).label("tenant_ok"),
-            Client.client_id,
-            func.coalesce(App.name, Client.name).label("client_name"),
-            and_(
-                Client.disabled.is_(False),
-                Client.generation == AccessToken.client_generation,
-                or_(App.id.is_(None), App.disabled.is_(False)),
-            ).label("client_ok"),
-            User.email,
-            User.name,
-            User.role,
-            and_(User.disabled.is_(False), User.generation == AccessToken.user_generation).label("user_ok"),
-            and_(Consent.withdrawn_at.is_(None), Consent.generation == AccessToken.consent_generation).label(
-                "consent_ok"
-            ),
-        )
-        .join(Tenant, Tenant.id == AccessToken.tenant_id)
-        .join(Client, and_(Client.tenant_id == AccessToken.tenant_id, Client.id == AccessToken.client_pk))
-        .outerjoin(App, App.id == Client.app_id)
-        .outerjoin(User, and_(User.tenant_id == AccessToken.tenant_id, User.id == AccessToken.user_id))
-        .outerjoin(
-            Consent,
-            and_(
-                Consent.tenant_id == AccessToken.tenant_id,
-                Consent.user_id == AccessToken.user_id,
-                Consent.client_pk == AccessToken.client_pk,
-            ),
-        )
-        .where(
-            AccessToken.tenant_id == bindparam("tenant_id"),
-            AccessToken.expiry_month == bindparam("month"),
-            AccessToken.digest == bindparam("digest"),
-        )
-    )
-
-
-_CHECK_TOKEN = _select_checked()
+_CHECK_TOKEN = join_what_decides(
+    select(
+        AccessToken.user_id,
+        AccessToken.scope,
+        AccessToken.created_at,
+        AccessToken.expires_at,
+        AccessToken.revoked_at,
+        Tenant.version,
+        Client.client_id,
+        func.coalesce(App.name, Client.name).label("client_name"),
+        User.email,
+        User.name,
+        User.role,
+        tenant_stands(AccessToken).label("tenant_ok"),
+        client_stands(AccessToken).label("client_ok"),
+        user_stands(AccessToken).label("user_ok"),
+        consent_stands(AccessToken).label("consent_ok"),
+    ),
+    AccessToken,
+).where(
+    AccessToken.tenant_id == bindparam("tenant_id"),
+    AccessToken.expiry_month == bindparam("month"),
+    AccessToken.digest == bindparam("digest"),
+)
 
 
 def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
@@ -385,11 +184,12 @@ def revoke_token(tenant_id: int, client_pk: int, expiry_month: int, digest: byte
         )
         .values(revoked_at=now)
     )
-    return _rows(revoked) == 1
+    return rows_changed(revoked) == 1
 
 
-def _rows(statement: Any) -> int:
-    result = db.session.execute(statement.execution_options(**_NO_SYNC))
+def rows_changed(statement: Any) -> int:
+    """How many rows an UPDATE changed, which is how the database says who was first."""
+    result = db.session.execute(statement.execution_options(synchronize_session=False))
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 

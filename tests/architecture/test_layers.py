@@ -37,7 +37,7 @@ LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in 
 READERS = {"views", "session", "current", "server", "protection"}
 READ = {"request", "g", "session", "current_tenant"}
 #: Modules that may build SQL.
-SQL = {"registry", "app_registry", "store", "consents", "retention", "log", "models", "extensions", "health"}
+SQL = {"registry", "app_registry", "store", "codes", "consents", "retention", "log", "models", "extensions", "health"}
 SQL_NAMES = {"select", "insert", "update", "delete"}
 
 

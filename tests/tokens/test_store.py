@@ -14,7 +14,7 @@ from app.accounts import registry as accounts
 from app.clients import registry
 from app.extensions import db
 from app.tenants import registry as tenants
-from app.tokens import consents, retention, store
+from app.tokens import codes, consents, retention, store
 from app.tokens.models import AccessToken, AuthorizationCode, Consent
 from tests.world import now
 
@@ -49,15 +49,15 @@ class Side:
         consents.give_consent(self.tenant_id, self.user.id, self.app_pk, scope="", now=self.made_at)
         token, user_token = (store.new_token(self.made_at + YEAR) for _ in range(2))
         store.save_client_token(client, token, scope="", now=self.made_at)
-        codes = [self.issue_code(app_client) for _ in range(2)]
-        found = store.find_code(self.tenant_id, self.app_pk, codes[1])
-        store.save_user_token(app_client, found, user_token, now=self.made_at)
-        assert store.spend_code(self.tenant_id, found.digest, user_token, self.made_at)
-        return token, user_token, *codes
+        made = [self.issue_code(app_client) for _ in range(2)]
+        found = codes.find_code(self.tenant_id, self.app_pk, made[1])
+        codes.save_user_token(app_client, found, user_token, now=self.made_at)
+        assert codes.spend_code(self.tenant_id, found.digest, user_token, self.made_at)
+        return token, user_token, *made
 
     def issue_code(self, app_client):
         user = accounts.find_user(self.tenant_id, self.user.id)
-        return store.issue_code(
+        return codes.issue_code(
             app_client,
             user=user,
             consent_generation=0,
@@ -80,10 +80,10 @@ def sides(world, tenant, other_tenant):
 
 #: For each function: the call by tenant A with what belongs to B, and what it answers. B is then checked untouched.
 TWO_TENANTS = {
-    store.find_code: (lambda a, b: store.find_code(a, b.app_pk, b.code), None),
-    store.spend_code: (lambda a, b: store.spend_code(a, credentials.digest(b.code), b.token, now()), False),
-    store.revoke_what_the_code_bought: (
-        lambda a, b: store.revoke_what_the_code_bought(a, credentials.digest(b.spent_code), now()),
+    codes.find_code: (lambda a, b: codes.find_code(a, b.app_pk, b.code), None),
+    codes.spend_code: (lambda a, b: codes.spend_code(a, credentials.digest(b.code), b.token, now()), False),
+    codes.revoke_what_the_code_bought: (
+        lambda a, b: codes.revoke_what_the_code_bought(a, credentials.digest(b.spent_code), now()),
         False,
     ),
     store.check_token: (lambda a, b: store.check_token(a, b.token.text, now()), None),
@@ -108,7 +108,7 @@ REFUSED_BY_THE_DATABASE = {consents.give_consent}
 
 
 def functions_about_tenants():
-    for module in (store, consents, retention):
+    for module in (store, codes, consents, retention):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):
                 parameters = list(inspect.signature(function).parameters)
@@ -129,7 +129,7 @@ def test_no_function_reaches_into_another_tenant(app, sides):
         with app.app_context():
             assert b.is_alive(b.token), function.__name__
             assert b.is_alive(b.user_token), function.__name__
-            assert store.find_code(b.tenant_id, b.app_pk, b.code).spent_at is None, function.__name__
+            assert codes.find_code(b.tenant_id, b.app_pk, b.code).spent_at is None, function.__name__
             assert consents.find_consent(b.tenant_id, b.user.id, b.app_pk), function.__name__
 
 
@@ -169,22 +169,22 @@ class TestCodes:
         a = sides.a
         with app.app_context():
             digest = credentials.digest(a.code)
-            assert store.spend_code(a.tenant_id, digest, a.token, 5)
-            assert not store.spend_code(a.tenant_id, digest, a.user_token, 6)
-            found = store.find_code(a.tenant_id, a.app_pk, a.code)
+            assert codes.spend_code(a.tenant_id, digest, a.token, 5)
+            assert not codes.spend_code(a.tenant_id, digest, a.user_token, 6)
+            found = codes.find_code(a.tenant_id, a.app_pk, a.code)
             assert (found.spent_at, found.token_digest) == (5, a.token.digest)
 
     def test_another_client_of_the_tenant_does_not_find_it(self, app, sides):
         with app.app_context():
-            assert store.find_code(sides.a.tenant_id, sides.a.pk, sides.a.code) is None
+            assert codes.find_code(sides.a.tenant_id, sides.a.pk, sides.a.code) is None
 
     def test_what_it_bought_is_revoked_once_and_nothing_else(self, app, sides):
         a = sides.a
         with app.app_context():
             digest = credentials.digest(a.spent_code)
-            assert store.revoke_what_the_code_bought(a.tenant_id, digest, now())
-            assert not store.revoke_what_the_code_bought(a.tenant_id, digest, now())
-            assert not store.revoke_what_the_code_bought(a.tenant_id, credentials.digest(a.code), now())
+            assert codes.revoke_what_the_code_bought(a.tenant_id, digest, now())
+            assert not codes.revoke_what_the_code_bought(a.tenant_id, digest, now())
+            assert not codes.revoke_what_the_code_bought(a.tenant_id, credentials.digest(a.code), now())
             assert not a.is_alive(a.user_token)
             assert a.is_alive(a.token)
 
@@ -192,7 +192,7 @@ class TestCodes:
         a = sides.a
 
         def is_current():
-            return store.find_code(a.tenant_id, a.app_pk, a.code).is_current
+            return codes.find_code(a.tenant_id, a.app_pk, a.code).is_current
 
         for change in [
             lambda: registry.revoke_all(a.tenant_id, a.app_pk),
@@ -331,7 +331,7 @@ class TestRetention:
 
     def test_a_spent_code_is_remembered_for_a_day_after_its_end(self, app, sides):
         a = sides.a
-        over = a.made_at + store.CODE_SECONDS + retention.SPENT_CODE_SECONDS
+        over = a.made_at + codes.CODE_SECONDS + retention.SPENT_CODE_SECONDS
         with app.app_context():
             assert retention.purge(a.tenant_id, over - 1) == 0
             assert retention.purge(a.tenant_id, over) == 2

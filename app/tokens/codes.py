@@ -1,0 +1,180 @@
+"""Every SQL statement about authorization codes; a function is one statement, and none of them commits.
+
+A code is bound to its client, its person and the generations of its issue
+(RFC 6749 section 4.1.2), and spent by the one statement that decides who was first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, bindparam, func, insert, select, update
+
+from app import credentials
+from app.accounts.models import User
+from app.clients.registered import RegisteredClient
+from app.extensions import db
+from app.tokens.models import AccessToken, AuthorizationCode
+from app.tokens.standing import client_stands, consent_stands, join_what_decides, tenant_stands, user_stands
+from app.tokens.store import IssuedToken, rows_changed, save_token
+
+#: Seconds a code lives; RFC 6749 section 4.1.2 allows ten minutes and recommends less.
+CODE_SECONDS = 60
+
+# inline(): no RETURNING; nothing reads the row back.
+_INSERT_CODE = insert(AuthorizationCode.__table__).inline()  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCode:
+    """A code as the database knows it, with what became of it."""
+
+    tenant_id: int
+    digest: bytes
+    client_pk: int
+    user_id: int
+    tenant_generation: int
+    client_generation: int
+    user_generation: int
+    consent_generation: int
+    redirect_uri: str | None
+    scope: str
+    code_challenge: str | None
+    expires_at: int
+    spent_at: int | None
+    token_expiry_month: int | None
+    token_digest: bytes | None
+    #: Whether tenant, client, user and consent are still what they were when it was issued.
+    is_current: bool
+
+    def get_redirect_uri(self) -> str | None:
+        """For Authlib: RFC 6749 section 4.1.3 compares it with the token request's."""
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        """For Authlib."""
+        return self.scope
+
+
+def issue_code(
+    client: RegisteredClient,
+    *,
+    user: User,
+    consent_generation: int,
+    redirect_uri: str | None,
+    scope: str,
+    code_challenge: str | None,
+    now: int,
+) -> str:
+    """Make and store a code that ``user`` just allowed ``client`` to have; returns its text."""
+    code = credentials.new_authorization_code(now + CODE_SECONDS)
+    row = {
+        "tenant_id": client.tenant_id,
+        "digest": credentials.digest(code),
+        "client_pk": client.pk,
+        "user_id": user.id,
+        "tenant_generation": client.tenant_generation,
+        "client_generation": client.generation,
+        "user_generation": user.generation,
+        "consent_generation": consent_generation,
+        "redirect_uri": redirect_uri,
+        "scope": scope,
+        "code_challenge": code_challenge,
+        "created_at": now,
+        "expires_at": now + CODE_SECONDS,
+        "spent_at": None,
+        "token_expiry_month": None,
+        "token_digest": None,
+    }
+    db.session.execute(_INSERT_CODE, row)
+    return code
+
+
+_FIND_CODE = join_what_decides(
+    select(
+        *(column for column in AuthorizationCode.__table__.c if column.name != "created_at"),
+        func.coalesce(
+            and_(
+                tenant_stands(AuthorizationCode),
+                client_stands(AuthorizationCode),
+                user_stands(AuthorizationCode),
+                consent_stands(AuthorizationCode),
+            ),
+            False,
+        ).label("is_current"),
+    ),
+    AuthorizationCode,
+).where(
+    AuthorizationCode.tenant_id == bindparam("tenant_id"),
+    AuthorizationCode.digest == bindparam("digest"),
+    AuthorizationCode.client_pk == bindparam("client_pk"),
+)
+
+
+def find_code(tenant_id: int, client_pk: int, code: str) -> FoundCode | None:
+    """The code of that text if it was issued to that client: another client can neither use it nor burn it."""
+    parameters = {"tenant_id": tenant_id, "digest": credentials.digest(code), "client_pk": client_pk}
+    row = db.session.execute(_FIND_CODE, parameters).first()
+    return None if row is None else FoundCode(**row._mapping)
+
+
+def save_user_token(client: RegisteredClient, code: FoundCode, token: IssuedToken, *, now: int) -> None:
+    """Store the token that ``code`` buys: it acts for the code's user, under the code's generations."""
+    save_token(
+        client,
+        token,
+        scope=code.scope,
+        now=now,
+        tenant_generation=code.tenant_generation,
+        client_generation=code.client_generation,
+        user_id=code.user_id,
+        user_generation=code.user_generation,
+        consent_generation=code.consent_generation,
+    )
+
+
+def spend_code(tenant_id: int, digest: bytes, token: IssuedToken, now: int) -> bool:
+    """Mark the code as spent on ``token``; False if another request got there first.
+
+    The database decides the race: the second UPDATE waits for the first to
+    commit and then matches no row.
+    """
+    spent = (
+        update(AuthorizationCode)
+        .where(
+            AuthorizationCode.tenant_id == tenant_id,
+            AuthorizationCode.digest == digest,
+            AuthorizationCode.spent_at.is_(None),
+        )
+        .values(spent_at=now, token_expiry_month=token.expiry_month, token_digest=token.digest)
+    )
+    return rows_changed(spent) == 1
+
+
+def revoke_what_the_code_bought(tenant_id: int, digest: bytes, now: int) -> bool:
+    """End the token that a code bought, after the code was used again (RFC 6749 section 4.1.2).
+
+    Reads which token that is in the same statement, so that a race which this
+    request lost a moment ago is seen as the winner left it.
+    """
+    code = (
+        select(AuthorizationCode.token_digest)
+        .where(AuthorizationCode.tenant_id == tenant_id, AuthorizationCode.digest == digest)
+        .scalar_subquery()
+    )
+    month = (
+        select(AuthorizationCode.token_expiry_month)
+        .where(AuthorizationCode.tenant_id == tenant_id, AuthorizationCode.digest == digest)
+        .scalar_subquery()
+    )
+    revoked = (
+        update(AccessToken)
+        .where(
+            AccessToken.tenant_id == tenant_id,
+            AccessToken.expiry_month == month,
+            AccessToken.digest == code,
+            AccessToken.revoked_at.is_(None),
+        )
+        .values(revoked_at=now)
+    )
+    return rows_changed(revoked) == 1
