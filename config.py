@@ -76,10 +76,14 @@ class Config:
                 raise ConfigError(problem)
             problems.append(problem)
             secret_key = secrets.token_urlsafe(48)
-        fallbacks = tuple(key for key in (_read(env, "SECRET_KEY_FALLBACKS") or "").split(",") if key.strip())
+        keys = (key.strip() for key in (_read(env, "SECRET_KEY_FALLBACKS") or "").split(","))
+        fallbacks = tuple(key for key in keys if key)
+        if any(len(key) < SECRET_KEY_MIN_LENGTH for key in fallbacks):
+            # Whoever guesses one of them signs cookies with it as well as with the current one.
+            raise ConfigError("A key in SECRET_KEY_FALLBACKS is too short.")
         return cls(
             SECRET_KEY=secret_key,
-            SECRET_KEY_FALLBACKS=tuple(key.strip() for key in fallbacks),
+            SECRET_KEY_FALLBACKS=fallbacks,
             SQLALCHEMY_DATABASE_URI=_database_url(_read(env, "DATABASE_URL")),
             TRUSTED_PROXIES=_number(env, "TRUSTED_PROXIES", default=0, least=0, most=10),
             PORT=_number(env, "PORT", default=8000, least=1, most=65535),

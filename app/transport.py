@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from flask import Flask, g, redirect, request
 from werkzeug.exceptions import BadRequest, NotFound
@@ -49,4 +50,5 @@ def require_https() -> ResponseReturnValue | None:
     if request.method not in {"GET", "HEAD"} or is_machine_path(request.path):
         raise BadRequest("Use https.")
     query = without_secret(request.query_string.decode("ascii", "replace"))
-    return redirect(f"{current_tenant.base_url}{request.path}{'?' if query else ''}{query}", 301)
+    # Encoded again: the path is decoded, and what was "%0A" or "%3F" must be neither a line break nor a query.
+    return redirect(f"{current_tenant.base_url}{quote(request.path)}{'?' if query else ''}{query}", 301)

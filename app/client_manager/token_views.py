@@ -40,7 +40,8 @@ def generate_token(client_pk: int) -> ResponseReturnValue:
         page = render_template("client_manager/client_off.html", client=client)
         return page, 409 if request.method == "POST" else 200
     now = int(time.time())
-    form = GenerateTokenForm(_lifetime_choices(current_tenant.token_lifetime_max, now))
+    most = min(client.token_lifetime or current_tenant.token_lifetime_max, current_tenant.token_lifetime_max)
+    form = GenerateTokenForm(_lifetime_choices(most, now))
     if request.method != "POST":
         return render_template("client_manager/generate_token.html", client=client, form=form)
     if sent_forms.was_sent(session, form.form_id.data):

@@ -8,6 +8,8 @@ from sqlalchemy import delete, exists, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app import credentials
+from app.audit import log as audit
+from app.audit.log import OPERATOR, Target
 from app.clients import redirect_uris as uri_rules
 from app.clients.models import APP_ID_PREFIX, App, Client
 from app.clients.registry import check_name
@@ -138,9 +140,10 @@ def turn_on_everywhere(app: App, now: int) -> None:
 
 
 def turn_on_for_new_tenant(tenant: Tenant) -> None:
-    """Give a tenant that was just made the apps that are on for all."""
+    """Give a tenant that was just made the apps that are on for all, and tell its audit log."""
     for app in db.session.scalars(select(App).where(App.all_tenants.is_(True))):
         turn_on(app, tenant.id, tenant.created_at)
+        audit.record(tenant.id, "app.enabled", OPERATOR, Target("app", app.client_id, app.id))
 
 
 def turn_off(app: App, tenant_id: int) -> bool:

@@ -30,14 +30,13 @@ class RegisteredApp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredClient(ClientMixin):
-    """A client of one tenant, with the versions and generations that were true when it was read.
+    """A client of one tenant, with the generations that were true when it was read.
 
     ``app`` is None for an API client. The ``check_*`` and ``get_*`` methods are
     Authlib's interface to a client; nothing else in the project calls them.
     """
 
     tenant_id: int
-    tenant_version: int
     tenant_generation: int
     pk: int
     client_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from app import credentials
@@ -52,9 +52,10 @@ class ClientGone(LookupError):
 def _select_registered() -> Select[Client, App, int, int]:
     return (
         select(Client, App, Tenant.version, Tenant.generation)
-        .join(Tenant, Tenant.id == Client.tenant_id)
+        .select_from(Tenant)
+        .outerjoin(Client, and_(Client.tenant_id == Tenant.id, Client.client_id == bindparam("client_id")))
         .outerjoin(App, App.id == Client.app_id)
-        .where(Client.tenant_id == bindparam("tenant_id"), Client.client_id == bindparam("client_id"))
+        .where(Tenant.id == bindparam("tenant_id"))
         # Never what this session read a moment ago: a client turned off meanwhile must be seen.
         .execution_options(populate_existing=True)
     )
@@ -69,15 +70,26 @@ def find_registered_client(tenant_id: int, client_id: str, now: int) -> Register
     ``now`` (epoch seconds) decides whether the secret before the current one is
     still accepted.
     """
+    return find_registered_client_and_version(tenant_id, client_id, now)[0]
+
+
+def find_registered_client_and_version(
+    tenant_id: int, client_id: str, now: int
+) -> tuple[RegisteredClient | None, int | None]:
+    """The same, with the tenant's version, which is None if the tenant is gone.
+
+    Still one statement, whether there is such a client or not: a second one would tell an unknown ID by its time.
+    """
     row = db.session.execute(_FIND_REGISTERED, {"tenant_id": tenant_id, "client_id": client_id}).first()
     if row is None:
-        return None
-    client: Client = row[0]
+        return None, None
+    client: Client | None = row[0]
     app: App | None = row[1]
+    if client is None:
+        return None, row[2]
     secrets_owner = app if app is not None else client
-    return RegisteredClient(
+    found = RegisteredClient(
         tenant_id=client.tenant_id,
-        tenant_version=row[2],
         tenant_generation=row[3],
         pk=client.id,
         client_id=client.client_id,
@@ -89,6 +101,7 @@ def find_registered_client(tenant_id: int, client_id: str, now: int) -> Register
         app_id=client.app_id,
         app=None if app is None else _registered_app(app),
     )
+    return found, row[2]
 
 
 def _registered_app(app: App) -> RegisteredApp:
@@ -250,7 +263,8 @@ def rotate_secret(owner: Client | App, secret: NewSecret, *, overlap: int, now: 
     values: dict[str, object] = {
         "old_secret_algorithm": owner.secret_algorithm,
         "old_secret_value": owner.secret_value,
-        "old_secret_stops_at": now + overlap,
+        # 0 is long ago on every host, however their clocks differ.
+        "old_secret_stops_at": now + overlap if overlap else 0,
         "secret_algorithm": secret.stored.algorithm,
         "secret_value": secret.stored.value,
         "secret_created_at": now,

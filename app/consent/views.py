@@ -14,6 +14,7 @@ from app.accounts.views import Continuation
 from app.audit import log as audit
 from app.audit.log import Target
 from app.clients import app_registry
+from app.clients.redirect_uris import is_on_this_device
 from app.clients.registered import RegisteredClient
 from app.consent.forms import ConsentForm, RemoveAppForm
 from app.consent.words import form_action_source, put_question, refusal
@@ -22,7 +23,7 @@ from app.oauth.authorization import RefusedOnPage
 from app.oauth.grants import AuthorizationCodeGrant
 from app.oauth.requests import ParsedRequest, without_secret
 from app.oauth.server import server
-from app.tenants.current import current_tenant
+from app.tenants.current import current_tenant, runs_again_if_tenant_changes
 from app.tokens import consents
 from app.tokens.consents import Connection
 
@@ -33,6 +34,7 @@ _NOTE_EVERY = 3600
 
 
 @bp.get("/oauth2/authorize")
+@runs_again_if_tenant_changes
 def authorize() -> ResponseReturnValue:
     """Ask the person whether the app may act for them, unless they have said so before.
 
@@ -50,7 +52,7 @@ def authorize() -> ResponseReturnValue:
     client, scope = grant.request.client, grant.request.scope
     consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     if "consent" not in grant.request.parameters.get("prompt", "").split():
-        if consents.covers(consent, scope):
+        if consents.covers(consent, scope) and not _could_be_an_imitation(client, grant.redirect_uri):
             return _send_code(grant, user, pre_approved=consent is not None and consent.pre_approved)
         if not client.asks_for_consent and not _was_withdrawn(client, user):
             return _send_code(grant, user, pre_approved=True)
@@ -59,6 +61,7 @@ def authorize() -> ResponseReturnValue:
 
 
 @bp.post("/oauth2/authorize")
+@runs_again_if_tenant_changes
 def answer() -> ResponseReturnValue:
     """The person's answer, sent from the consent page only: the CSRF check covers it like any other form.
 
@@ -84,6 +87,8 @@ def answer() -> ResponseReturnValue:
 
 def _read_request() -> AuthorizationCodeGrant | Response:
     """The checked request, or the answer to one that cannot go on."""
+    # The address may still hold the secret; neither a page's stylesheets nor its form may send it along as Referer.
+    g.referrer_policy = "strict-origin"
     try:
         authorization_request = server.read_authorization_request(request.query_string)
     except OAuth2Error:
@@ -106,8 +111,6 @@ def _ask(grant: AuthorizationCodeGrant, user: User) -> str:
     client, scope = grant.request.client, grant.request.scope
     consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     g.form_action = form_action_source(grant.redirect_uri)
-    # The address may still hold the secret; the form's POST must not send it along as Referer.
-    g.referrer_policy = "strict-origin"
     question = put_question(
         client,
         grant.redirect_uri,
@@ -144,6 +147,14 @@ def _note_secret_in_address(asked: ParsedRequest) -> None:
         return
     if (client.app.secret_in_url_at or 0) < asked.now - _NOTE_EVERY:
         app_registry.note_secret_in_url(client.app_id, asked.now)
+
+
+def _could_be_an_imitation(client: RegisteredClient, redirect_uri: str) -> bool:
+    """True if another program on the device could receive the answer and, as a public app has no secret, use it.
+
+    A person's word of last month is then no word to whoever asks today (RFC 8252 section 8.6).
+    """
+    return client.is_public and is_on_this_device(redirect_uri)
 
 
 def _was_withdrawn(client: RegisteredClient, user: User) -> bool:

@@ -51,8 +51,8 @@ class TenantAuthorizationServer(AuthorizationServer):
 
     def query_client(self, client_id: str) -> RegisteredClient | None:
         """The client of that ID on the tenant of the request; verifies the worker's memory of the tenant."""
-        client = registry.find_registered_client(current_tenant.id, client_id, int(time.time()))
-        current.verify(client.tenant_version if client else None)
+        client, version = registry.find_registered_client_and_version(current_tenant.id, client_id, int(time.time()))
+        current.verify(version)
         # Whoever mixes up ID and secret sends the secret here: of what is no ID of ours the log gets the beginning.
         g.log_client = client_id if client else f"{client_id[:4]}..."
         return client

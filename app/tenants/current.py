@@ -155,12 +155,21 @@ def verifies_tenant(view: Callable[P, R]) -> Callable[P, R]:
     When the memory was stale the transaction is rolled back and the view runs
     once more with what the database says.
     """
+    verifying = runs_again_if_tenant_changes(view)
+    setattr(verifying, _VERIFIES_TENANT, True)
+    return verifying
+
+
+def runs_again_if_tenant_changes(view: Callable[P, R]) -> Callable[P, R]:
+    """Mark a view that reads the tenant each time but whose statements call ``verify`` all the same.
+
+    The tenant may change between the two; nothing may have been written before ``verify``.
+    """
 
     @functools.wraps(view)
     def again_if_changed(*args: P.args, **kwargs: P.kwargs) -> R:
         return verified(lambda _tenant: view(*args, **kwargs))
 
-    setattr(again_if_changed, _VERIFIES_TENANT, True)
     return again_if_changed
 
 

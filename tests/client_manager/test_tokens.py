@@ -120,6 +120,20 @@ def test_a_tenants_own_maximum_caps_what_may_be_chosen(world, at_work, manage, t
     assert rows() == (1, 0)
 
 
+def test_a_clients_own_maximum_caps_what_may_be_chosen(world, tenant, at_work):
+    secret = registry.generate_secret().stored
+    client = world.run(
+        lambda: registry.create_api_client(
+            tenant.id, name="Till", client_id="till-1", secret=secret, created_by="Ana", now=now(), token_lifetime=7200
+        )
+    )
+
+    form = at_work.get(f"{manage_page(client.id)}/tokens/new")
+
+    assert form_of(form)["lasts"] == "7200"
+    assert "1 year" not in form.text
+
+
 def test_a_token_needs_a_name_and_a_lifetime_that_was_offered(at_work, manage, rows):
     for typed, message in [
         ({"name": ""}, "Enter a name."),

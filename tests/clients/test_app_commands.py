@@ -40,7 +40,7 @@ def test_an_app_for_all_tenants_is_on_for_those_made_later_too(shell, world, ten
 
     assert shown["all_tenants"] is True
     assert shown["tenants"] == ["acme", "globex", "later"]
-    assert shell.events("acme") == shell.events("globex") == ["app.enabled"]
+    assert shell.events("acme") == shell.events("globex") == shell.events("later") == ["app.enabled"]
 
 
 def test_a_public_app_has_no_secret_and_needs_pkce(shell, tenant):

@@ -11,7 +11,7 @@ from app.clients import app_registry
 from app.consent.words import form_action_source, where_it_goes
 from app.extensions import db
 from app.tokens.models import AuthorizationCode
-from tests.world import Browser, answer_of, authorize_address
+from tests.world import Browser, answer_of, authorize_address, pkce_pair
 
 
 @pytest.fixture
@@ -71,6 +71,27 @@ def test_a_person_is_asked_once(app, tenant, signed_in, app_client):
 
     assert "code" in answer_of(signed_in.get(authorize_address(app_client)))
     assert events(app, tenant).count("consent.given") == 1
+
+
+@pytest.mark.parametrize("uri", ["com.example.field:/cb", "http://127.0.0.1/cb"])
+def test_a_public_app_on_a_device_asks_each_time(app, world, tenant, signed_in, uri):
+    """RFC 8252 section 8.6: whoever claims its address could have a code without a word."""
+    on_device = world.oauth_app(tenant, public=True, redirect_uris=[uri, "https://fieldapp.example/callback"])
+    challenge = {"code_challenge": pkce_pair()[1], "code_challenge_method": "S256"}
+    signed_in.allow(authorize_address(on_device, **challenge))
+
+    assert signed_in.get(authorize_address(on_device, **challenge)).status_code == 200
+    assert codes(app) == 1
+    on_the_web = authorize_address(on_device, redirect_uri="https://fieldapp.example/callback", **challenge)
+    assert "code" in answer_of(signed_in.get(on_the_web))
+
+
+def test_a_secret_on_devices_is_asked_for_once(world, tenant, signed_in):
+    """A confidential app on loopback: an imitation could not use the code."""
+    confidential = world.oauth_app(tenant, redirect_uris=["http://127.0.0.1:8123/cb"])
+    signed_in.allow(authorize_address(confidential))
+
+    assert "code" in answer_of(signed_in.get(authorize_address(confidential)))
 
 
 def test_another_person_is_asked_too(app, world, tenant, signed_in, app_client):
@@ -248,6 +269,14 @@ class TestSecretInTheAddress:
         for response in (stranger, sign_in_page, page, answer):
             assert secret not in response.text
             assert secret not in str(response.headers)
+        assert page.headers["Referrer-Policy"] == "strict-origin"
+
+    @pytest.mark.parametrize("redirect_uri", ["https://fieldapp.example/callback", "https://evil.example/"])
+    def test_no_page_sends_it_along_as_referer(self, signed_in, app_client, redirect_uri):
+        """Stylesheets would: the page's address still holds it."""
+        page = signed_in.get(authorize_address(app_client, redirect_uri=redirect_uri, client_secret="MY_SECRET"))
+
+        assert page.status_code in {200, 400}
         assert page.headers["Referrer-Policy"] == "strict-origin"
 
     def test_the_apps_owner_can_see_it(self, app, browser, app_client):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app.accounts import registry
+from app.audit import log as audit
 from tests.databases import close, make_app
+from tests.statements import statements
 from tests.world import Browser, authorize_address
 
 COOKIE = "__Host-keyporter"
@@ -54,6 +56,21 @@ def test_every_refusal_looks_the_same(app, world, tenant, browser, member):
         pages.append(page.text.replace(email, "EMAIL").replace(fresh.csrf_token(), "").replace(token, ""))
 
     assert len(set(pages)) == 1
+
+
+def test_every_refusal_is_one_row_in_the_audit_log(app, tenant, browser, member):
+    """A row is a commit, and a commit takes time: without one for unknown users, a stopwatch would tell them apart."""
+    for email in (member.email, "nobody@acme.example", "no address"):
+        browser.get("/login")
+        with statements(app) as seen:
+            browser.post("/login", {"email": email, "password": "my password"})
+        assert [statement for statement in seen if statement.startswith("INSERT INTO audit_event")] == seen[-1:]
+
+    with app.app_context():
+        events = audit.list_events(tenant.id)
+    assert [event.event for event in events] == ["login.failed"] * 3
+    assert sorted(event.target_name for event in events) == [member.email, "unknown", "unknown"]
+    assert "nobody@acme" not in str([vars(event) for event in events])
 
 
 def test_the_email_is_kept_after_an_error_and_the_password_is_not(browser, member):

@@ -14,6 +14,7 @@ from app.clients import app_registry, registry
 from app.clients.models import Client
 from app.extensions import db
 from app.tenants import registry as tenants
+from tests.statements import statements
 from tests.world import Machine, basic, now
 
 GRANT = "grant_type=client_credentials"
@@ -138,6 +139,20 @@ def test_assertions_are_refused(machine, api_client):
         "&client_assertion_type=foo&client_assertion=x",
     ]:
         check_malformed(machine.post_token(good + addition))
+
+
+def test_an_unknown_client_costs_the_statements_of_a_known_one(app, world, tenant, machine):
+    """A second round trip to the database would tell them apart by their time."""
+    known = world.client(tenant)
+    machine.token(known)  # the worker knows the tenant now
+    sent = {}
+    for client_id in (known.client_id, "nobody"):
+        with statements(app) as seen:
+            check_refused(machine.post_token(in_body(client_id, "wrong")))
+        sent[client_id] = seen
+
+    assert sent["nobody"] == sent[known.client_id]
+    assert len(sent["nobody"]) == 1
 
 
 def test_all_failures_are_one_answer(app, world, tenant, other_tenant, machine):

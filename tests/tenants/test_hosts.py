@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote, urlsplit
+
 import pytest
+from sqlalchemy import event
 from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.test import Client
 
+from app.extensions import db
 from app.tenants import current, registry
 from app.tenants.current import TenantMemory
 from tests.databases import close, make_app
 from tests.statements import statements
-from tests.world import Browser, Machine
+from tests.world import Browser, Machine, authorize_address
 
 METADATA = "/.well-known/oauth-authorization-server"
 FORM = "application/x-www-form-urlencoded"
@@ -64,8 +68,6 @@ def seen(response):
 
 
 def change(app, work):
-    from app.extensions import db
-
     with app.app_context():
         work(registry.find_by_slug("acme"))
         db.session.commit()
@@ -258,6 +260,60 @@ class TestAnotherWorker:
         assert machine.verify(token).json["tenant"] == "globex"
 
 
+class TestBetweenTwoStatements:
+    """A page has read the tenant; then it changes; then the client is read, with the tenant's version."""
+
+    @pytest.fixture
+    def meanwhile(self, app, other_worker):
+        """Let the other worker do ``work`` once, right after the next request found its tenant."""
+        left: list[object] = []
+
+        def after_statement(_connection, _cursor, statement, *_rest):
+            if left and "tenant_host" in statement:
+                change(other_worker, left.pop())
+
+        with app.app_context():
+            engine = db.engine
+        event.listen(engine, "after_cursor_execute", after_statement)
+        yield left.append
+        event.remove(engine, "after_cursor_execute", after_statement)
+        assert not left
+
+    @pytest.fixture
+    def address(self, world, tenant):
+        return authorize_address(world.oauth_app(tenant))
+
+    @staticmethod
+    def rename(tenant):
+        registry.change_setting(tenant, "name", "Acme United")
+
+    def test_the_question_is_put_by_the_tenant_as_it_is_now(self, browser, member, address, meanwhile):
+        browser.sign_in(member)
+        meanwhile(self.rename)
+
+        page = browser.get(address)
+
+        assert page.status_code == 200
+        assert "Acme United" in page.text
+
+    def test_the_answer_counts(self, browser, member, address, meanwhile):
+        browser.sign_in(member)
+        browser.get(address)
+        meanwhile(self.rename)
+
+        assert "code=" in browser.post(address, {"decision": "allow"}).headers["Location"]
+
+    def test_sign_in_on_the_way_to_an_app_goes_on(self, browser, address, meanwhile):
+        meanwhile(self.rename)
+
+        assert browser.get("/login", query_string={"next": address}).status_code == 200
+
+    def test_a_suspended_one_asks_nothing(self, browser, address, meanwhile):
+        meanwhile(registry.suspend)
+
+        assert browser.get(address).status_code == 403
+
+
 class TestMemory:
     @pytest.fixture
     def settings(self, app, tenant):
@@ -289,6 +345,16 @@ class TestMemory:
         memory.forget("never known")
 
         assert memory.find("a") is None
+
+
+@pytest.mark.parametrize("path", ["/%0D%0ASet-Cookie:a=b", "/login%3Fclient_secret=x", "/%23x", "/%C3%A9%20b"])
+def test_the_way_to_https_keeps_the_path_as_it_was_sent(app, tenant, path):
+    """Decoded, a line break would be a crash and a question mark a query."""
+    answer = app.test_client().get(f"{path}?a=%41", base_url=f"http://{tenant.host}")
+
+    assert answer.status_code == 301
+    assert unquote(answer.headers["Location"]) == unquote(f"{tenant.url}{path}?a=A")
+    assert urlsplit(answer.headers["Location"])[3:] == ("a=%41", "")
 
 
 def test_outside_of_a_request_there_is_no_tenant(app):
