@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, ParamSpec, cast
+from typing import Any, ParamSpec, cast
 
 from authlib.integrations.flask_oauth2 import ResourceProtector
 from authlib.oauth2 import OAuth2Error
@@ -111,10 +111,6 @@ class RequireOAuth(ResourceProtector):
         if _is_sent_twice(request):
             raise InvalidRequestError("Send the token once, in the Authorization header.")
         return self.get_token_validator("bearer"), token.strip()
-
-    def raise_error_response(self, error: OAuth2Error) -> NoReturn:
-        """Not reached: refusals are returned, so that no error handler of the application changes them."""
-        raise error
 
     def _refuse(self, error: OAuth2Error, accepted: list[str]) -> Response:
         challenge = {"realm": self.lookup.realm()}

@@ -118,6 +118,14 @@ def find_signed_in_user() -> User | None:
     return cast("User | None", g.user)
 
 
+def get_signed_in_user() -> User:
+    """The user of this request, in a view that login_required or admin_required guards. LookupError elsewhere."""
+    user = find_signed_in_user()
+    if user is None:
+        raise LookupError("nobody is signed in")
+    return user
+
+
 def describe_visitor() -> dict[str, object]:
     """For every page's frame: who is signed in. Nobody, on an error page that belongs to no tenant."""
     return {"signed_in_user": find_signed_in_user() if g.get("tenant") else None}
@@ -185,7 +193,5 @@ def local_path(url: str | None) -> str | None:
 
 def current_actor() -> Actor:
     """The signed-in user, for the audit log."""
-    user = find_signed_in_user()
-    if user is None:
-        return Actor(kind="system", name="nobody", address=request.remote_addr, request_id=g.get("request_id"))
+    user = get_signed_in_user()
     return Actor(kind="user", name=user.name, id=user.id, address=request.remote_addr, request_id=g.get("request_id"))

@@ -9,7 +9,13 @@ from flask import Blueprint, Response, abort, flash, g, redirect, render_templat
 from flask.typing import ResponseReturnValue
 
 from app.accounts.models import User
-from app.accounts.session import ask_to_sign_in, current_actor, find_signed_in_user, login_required
+from app.accounts.session import (
+    ask_to_sign_in,
+    current_actor,
+    find_signed_in_user,
+    get_signed_in_user,
+    login_required,
+)
 from app.accounts.views import Continuation
 from app.audit import log as audit
 from app.audit.log import Target
@@ -126,16 +132,13 @@ def _ask(grant: AuthorizationCodeGrant, user: User) -> str:
 def _send_code(grant: AuthorizationCodeGrant, user: User, *, pre_approved: bool) -> Response:
     asked = grant.request
     client = asked.client
-    known = consents.find_consent(client.tenant_id, user.id, client.pk)
-    consent = known
-    if known is None or not consents.covers(known, asked.scope):
+    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
+    if consent is None or not consents.covers(consent, asked.scope):
         consent = consents.give_consent(
             client.tenant_id, user.id, client.pk, scope=asked.scope, now=asked.now, pre_approved=pre_approved
         )
         note = "The operator vouches for the app." if pre_approved else asked.scope or "Everything."
         audit.record(current_tenant.id, "consent.given", current_actor(), _target(client), note)
-    if consent is None:
-        abort(409)
     response = server.answer_with_code(grant, user, consent.generation)
     db.session.commit()
     return response
@@ -186,7 +189,7 @@ def describe_sign_in(query: str) -> Continuation | None:
 @login_required
 def connected_apps() -> ResponseReturnValue:
     """The apps that may act for the signed-in user."""
-    user = _user()
+    user = get_signed_in_user()
     connections = consents.list_connections(current_tenant.id, user.id)
     return render_template("consent/connected_apps.html", connections=connections)
 
@@ -195,7 +198,7 @@ def connected_apps() -> ResponseReturnValue:
 @login_required
 def remove_app(ref: int) -> ResponseReturnValue:
     """Ask, then end everything the app holds for this user: consent, tokens, codes under way; one row changes."""
-    user = _user()
+    user = get_signed_in_user()
     connection = consents.find_connection(current_tenant.id, user.id, ref)
     if connection is None:
         abort(404)
@@ -211,10 +214,3 @@ def remove_app(ref: int) -> ResponseReturnValue:
 
 def _connection_target(connection: Connection) -> Target:
     return Target("client", connection.client_id, connection.ref)
-
-
-def _user() -> User:
-    user = find_signed_in_user()
-    if user is None:  # login_required has seen to it
-        abort(401)
-    return user

@@ -78,13 +78,6 @@ def without_secret(query: str) -> str:
     )
 
 
-class _Payload(BasicOAuth2Payload):
-    @property
-    def response_type(self) -> str | None:
-        # As sent: Authlib sorts its words, and "code code" must not become "code".
-        return self.data.get("response_type")  # type: ignore[no-any-return]
-
-
 class ParsedRequest(OAuth2Request):
     """A request for Authlib, with its parameters parsed by parse_parameters and one ``now`` for all it does."""
 
@@ -93,7 +86,7 @@ class ParsedRequest(OAuth2Request):
 
     def __init__(self, method: str, parameters: dict[str, str], headers: Headers, now: int) -> None:
         super().__init__(method, _TRANSPORT_WAS_CHECKED, headers=headers)
-        self.payload = _Payload(parameters)
+        self.payload = BasicOAuth2Payload(parameters)
         self.parameters = parameters
         #: Epoch seconds.
         self.now = now
@@ -102,10 +95,6 @@ class ParsedRequest(OAuth2Request):
 
     @property
     def form(self) -> dict[str, str]:
-        return self.parameters
-
-    @property
-    def args(self) -> dict[str, str]:
         return self.parameters
 
 

@@ -16,7 +16,6 @@ from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import (
     InvalidRequestError,
     InvalidScopeError,
-    OAuth2Request,
     UnsupportedGrantTypeError,
 )
 from flask import Response, g, request
@@ -93,9 +92,6 @@ class TenantAuthorizationServer(AuthorizationServer):
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
         """Nobody listens."""
-
-    def create_oauth2_request(self, request: OAuth2Request) -> OAuth2Request:
-        return request
 
     def answer_token_request(self) -> tuple[Response, CodeReplayed | None]:
         """Answer a request to the token endpoint; with the replay, if a code was used a second time."""
