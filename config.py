@@ -52,6 +52,8 @@ class Config:
     TESTING: bool = False
     #: Seconds a page's form stays valid; as long as a session lives.
     WTF_CSRF_TIME_LIMIT: int | None = None
+    #: Seconds for which browsers keep style and script; their addresses change with their content.
+    SEND_FILE_MAX_AGE_DEFAULT: int = 31_536_000
     #: No form of ours is larger; machine requests are bounded lower, see app/oauth/views.py.
     MAX_CONTENT_LENGTH: int = 256 * 1024
     MAX_FORM_MEMORY_SIZE: int = 256 * 1024

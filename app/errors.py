@@ -26,6 +26,7 @@ from werkzeug.exceptions import (
     ServiceUnavailable,
 )
 
+from app.clients.registry import ClientGone
 from app.extensions import db
 from app.machine_paths import is_machine_path
 from app.oauth.requests import without_secret
@@ -55,7 +56,7 @@ _TITLES = {
     503: "We cannot answer right now",
 }
 _MESSAGES = {
-    404: "We cannot find that. It may have been deleted.",
+    404: "It may have been deleted.",
     405: "This address does not take that kind of request.",
     409: "Somebody else changed this a moment ago. Go back, check, and try again.",
     413: "What was sent is larger than any form of ours.",
@@ -67,6 +68,7 @@ _MESSAGES = {
 def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(CSRFError, answer_expired_form)
+    app.register_error_handler(ClientGone, answer_gone)
     app.register_error_handler(IntegrityError, answer_conflict)
     app.register_error_handler(DataError, answer_unstorable)
     for error in (OperationalError, InterfaceError, PoolTimeoutError, ProgrammingError):
@@ -106,6 +108,12 @@ def answer_expired_form(error: CSRFError) -> Response:
         go_back_label="Start again",
     )
     return Response(page, 400, mimetype="text/html")
+
+
+def answer_gone(_error: ClientGone) -> Response | HTTPException:
+    """Somebody deleted the client while it was being changed: as if it had never been there."""
+    _undo()
+    return answer_http_error(NotFound())
 
 
 def answer_conflict(error: IntegrityError) -> Response | HTTPException:

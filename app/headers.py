@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
+
 from flask import Flask, Response, g, request
 
 #: One year (RFC 6797); subdomains are other tenants, who answer for themselves.
@@ -10,6 +13,9 @@ _HSTS = "max-age=31536000"
 
 def init_app(app: Flask) -> None:
     app.after_request(add_headers)
+    # Browsers keep style and script for a year (SEND_FILE_MAX_AGE_DEFAULT): new content has a new address.
+    files = sorted(Path(app.root_path, "static").glob("keyporter.*"))
+    app.jinja_env.globals["static_version"] = f"{zlib.crc32(b''.join(map(Path.read_bytes, files))):08x}"
 
 
 def add_headers(response: Response) -> Response:

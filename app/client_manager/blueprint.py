@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 
-from flask import Blueprint, abort, render_template
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, abort
 
 from app.audit.log import Target
 from app.clients import registry
 from app.clients.models import Client
-from app.clients.registry import ClientGone
-from app.extensions import db
 from app.tokens.store import COUNT_LIMIT
 
 bp = Blueprint("client_manager", __name__, url_prefix="/settings/app/api-clients")
@@ -28,14 +25,6 @@ def find_or_404(tenant_id: int, client_pk: int) -> Client:
     if client is None:
         abort(404)
     return client
-
-
-@bp.errorhandler(ClientGone)
-def answer_gone(_error: ClientGone) -> ResponseReturnValue:
-    """The same page for a client that was deleted while it was being changed."""
-    db.session.rollback()
-    message = "We cannot find that. It may have been deleted."
-    return render_template("error.html", title="We cannot find that", message=message), 404
 
 
 def target_of(client: Client) -> Target:
