@@ -93,5 +93,5 @@ def _prepare_sqlite(engine: Engine) -> None:
     ) -> None:
         if connection.connection.dbapi_connection.in_transaction:
             return
-        if statement.lstrip()[:6].upper() not in {"SELECT", "PRAGMA", "EXPLAI"}:
+        if statement.lstrip()[:6].upper() not in {"SELECT", "PRAGMA", "EXPLAI", "BEGIN "}:
             cursor.execute("BEGIN IMMEDIATE")

@@ -38,7 +38,9 @@ def run_migrations_online() -> None:
 
 
 def _wait_for_others(connection: Connection) -> None:
-    """Hold a lock for this transaction; SQLite's first write does that by itself."""
+    """Hold a lock for this transaction, from before the current revision is read."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
         connection.exec_driver_sql("SET LOCAL statement_timeout = '0'")
