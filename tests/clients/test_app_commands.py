@@ -14,7 +14,7 @@ def as_handle(made: dict) -> AppHandle:
     return AppHandle(0, made["client_id"], made.get("client_secret"), URI, made["name"])
 
 
-def test_an_app_is_registered_and_turned_on_for_the_tenants_named(
+def test_s9_support_registers_an_app_and_hands_over_an_id_and_secret_that_work(
     shell, tenant, other_tenant, member, browser, machine
 ):
     made = shell.json(*CREATE, "--publisher", "Field Inc.", "--tenant", "acme")
