@@ -178,7 +178,7 @@ def _page(error: HTTPException, *, bare: bool) -> Response:
     message = _MESSAGES.get(code, error.description or "")
     if isinstance(error, (UnknownHost, TenantSuspended)) or code in {400, 403}:
         message = error.description or ""
-    title = "There is nothing here" if isinstance(error, UnknownHost) else _TITLES.get(code, "That did not work")
+    title = getattr(error, "title", None) or _TITLES.get(code, "That did not work")
     if isinstance(error, NotFound) and not isinstance(error, UnknownHost):
         message = _MESSAGES[404]
     template = "bare_error.html" if bare else "error.html"

@@ -6,6 +6,7 @@ Imports nothing of app: every capability may import this module.
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -62,8 +63,6 @@ def init_app(app: Flask) -> None:
 
 
 def _migrations_folder() -> str:
-    from pathlib import Path
-
     return str(Path(__file__).resolve().parent.parent / "migrations")
 
 
@@ -76,6 +75,13 @@ def _prepare_sqlite(engine: Engine) -> None:
     would read first and then fail at once, without waiting, when another
     process wrote in between (SQLITE_BUSY_SNAPSHOT).
     """
+
+    @event.listens_for(engine, "do_connect")
+    def make_private(_dialect: Any, _record: Any, arguments: Any, _parameters: Any) -> None:
+        # SQLite would make the file readable for everybody on the machine; its -wal and -shm follow the file.
+        path = Path(arguments[0])
+        if path.parent.is_dir() and not path.exists() and path.name != ":memory:":
+            path.touch(mode=0o600)
 
     @event.listens_for(engine, "connect")
     def set_pragmas(dbapi_connection: Any, _record: Any) -> None:

@@ -88,7 +88,11 @@ def _fields(record: logging.LogRecord) -> list[tuple[str, object]]:
     known: dict[str, object] = {}
     if has_request_context():
         tenant = g.get("tenant")
-        known = {"tenant": tenant.slug if tenant else None, "request_id": g.get("request_id")}
+        known = {
+            "tenant": tenant.slug if tenant else None,
+            "client_id": g.get("log_client"),
+            "request_id": g.get("request_id"),
+        }
     named = ((name, getattr(record, name, known.get(name))) for name in _FIELDS)
     return [(name, value) for name, value in named if value is not None]
 
@@ -160,7 +164,7 @@ def end_request(response: Response) -> Response:
             "path": request.path,
             "status": response.status_code,
             "ms": round((time.perf_counter() - g.started) * 1000, 1),
-            "client_id": g.get("log_client") or _client_of_token(),
+            "client_id": g.get("log_client"),
             "user_id": user.id if user else None,
             "ip": request.remote_addr,
             "request_id": g.request_id,
@@ -177,8 +181,3 @@ def new_request_id() -> str:
         number, digit = divmod(number, len(_ID_ALPHABET))
         characters.append(_ID_ALPHABET[digit])
     return "".join(characters[:4]) + "-" + "".join(characters[4:])
-
-
-def _client_of_token() -> str | None:
-    token = g.get("keyporter_token")
-    return token.client_id if token else None

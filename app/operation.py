@@ -102,8 +102,16 @@ def _check_database() -> Iterator[Finding]:
     yield Finding(OK, "migrations", ", ".join(health.newest_revisions()))
     tenants = registry.list_tenants()
     yield _check_proxy(tenants)
+    yield from _check_plain_http(tenants)
     suspended = sum(tenant.status != ACTIVE for tenant in tenants)
     yield Finding(OK, "tenants", f"{len(tenants)}, {suspended} of them suspended")
+
+
+def _check_plain_http(tenants: list[Tenant]) -> Iterator[Finding]:
+    """Right for trying out; in a deployment they are left over, from the demo or from somebody's trial."""
+    plain = [tenant.slug for tenant in tenants if registry.is_loopback_host(tenant.host)]
+    if plain and len(plain) < len(tenants):
+        yield Finding(WARNING, "plain http", f"Served without https, for trying out only: {', '.join(plain[:5])}")
 
 
 def _check_clock(database_time: int | None) -> Finding:

@@ -104,3 +104,12 @@ def test_a_secret_key_is_long_and_never_the_same(shell):
 def test_the_doctor_says_what_readyz_says(shell, app):
     with app.app_context():
         assert health.find_problem() is None
+
+
+def test_tenants_for_trying_out_are_named_beside_real_ones(shell, world):
+    world.tenant("demo", host="demo.localhost")
+    assert "plain http" not in shell.do("doctor").stdout
+
+    world.tenant("acme")
+
+    assert "Served without https, for trying out only: demo" in shell.do("doctor").stdout

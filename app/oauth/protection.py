@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from flask import g
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -38,6 +39,7 @@ def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
     if found is None:
         log.info("token refused: token_unknown")
         return None
+    g.log_client = found.client_id
     if found.refused_because is not None:
         log.info("token refused: %s", found.refused_because)
         return None

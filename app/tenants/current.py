@@ -44,12 +44,14 @@ _ATTEMPTS = 3
 class UnknownHost(NotFound):
     """No tenant answers to this Host; the same answer on every path."""
 
+    title = "There is nothing here"
     description = "There is no organisation at this address."
 
 
 class TenantSuspended(Forbidden):
     """The tenant is turned off."""
 
+    title = "This organisation is closed for now"
     description = "This organisation is suspended."
 
 

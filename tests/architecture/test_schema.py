@@ -13,6 +13,7 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import ForeignKeyConstraint, LargeBinary, UniqueConstraint, inspect, text
 
 from app.extensions import Model, db
+from tests.databases import close, make_app
 from tests.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +120,15 @@ def test_two_servers_that_migrate_at_once_wait_for_each_other(databases, engine,
     databases.drop(url)
 
     assert [process.returncode for process in done] == [0, 0], done
+
+
+def test_a_new_sqlite_file_is_for_its_owner_only(tmp_path):
+    app = make_app(f"sqlite:///{tmp_path}/fresh.db")
+    with app.app_context():
+        upgrade()
+        db.session.execute(text("SELECT 1"))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    close(app)
+
+    assert modes["fresh.db"] == 0o600
+    assert set(modes.values()) == {0o600}

@@ -12,6 +12,7 @@ from app.accounts import registry as accounts
 from app.accounts.models import User
 from app.clients import app_registry, registry
 from app.extensions import db
+from app.logs import RedactingFormatter
 from app.tenants import registry as tenants
 from app.tokens import consents
 from app.tokens.models import AccessToken
@@ -259,3 +260,17 @@ def test_a_database_that_is_gone_is_503_and_never_401(app, database_url, tenant,
         assert "127.0.0.1" not in response.text
     assert Machine(broken, tenant).verify("x" * 40).status_code == (401 if warm else 503)
     close(broken)
+
+
+def test_the_log_names_the_client_whose_token_was_refused(world, tenant, machine, api_client, caplog):
+    token = machine.token(api_client)
+    world.run(lambda: registry.revoke_all(tenant.id, api_client.pk))
+    caplog.clear()
+
+    with caplog.at_level("INFO"):
+        machine.verify(token)
+
+    lines = [RedactingFormatter().format(record) for record in caplog.records]
+    assert any("token refused: client_revoked" in line for line in lines)
+    [request_line] = [line for line in lines if "path=/oauth2/verify" in line]
+    assert f"client_id={api_client.client_id}" in request_line
