@@ -47,14 +47,14 @@ class Config:
     DATABASE_TIMEOUT_SECONDS: int = 5
     #: True only for `flask demo`: adds the sample app and the sample API.
     DEMO: bool = False
-    #: Where the demo keeps its people and passwords; unused otherwise.
+    #: The folder of the SQLite file and of the demo's notes; None means instance/.
     INSTANCE_PATH: str | None = None
     TESTING: bool = False
     #: Seconds a page's form stays valid; as long as a session lives.
     WTF_CSRF_TIME_LIMIT: int | None = None
     #: Seconds for which browsers keep style and script; their addresses change with their content.
     SEND_FILE_MAX_AGE_DEFAULT: int = 31_536_000
-    #: No form of ours is larger; machine requests are bounded lower, see app/oauth/views.py.
+    #: No form of ours is larger; machine requests are bounded lower, see app/oauth/requests.py.
     MAX_CONTENT_LENGTH: int = 256 * 1024
     MAX_FORM_MEMORY_SIZE: int = 256 * 1024
     MAX_FORM_PARTS: int = 200

@@ -1,7 +1,7 @@
 """How the server runs: workers, time limits, and what gunicorn may believe and log.
 
 Read by ``gunicorn`` from the current folder without being named. What a
-deployment sets comes from the environment (docs/operations.md): PORT,
+deployment sets comes from the environment (README.md): PORT,
 WEB_CONCURRENCY, TRUSTED_PROXIES, LOG_LEVEL, LOG_FORMAT. Another address than
 loopback is an argument: ``gunicorn --bind 0.0.0.0:8000``.
 """

@@ -58,7 +58,7 @@ def new_client_id(prefix: str = "c_") -> str:
 
 
 def new_session_id() -> str:
-    """A random session id, 258 bits."""
+    """A random session id, 344 bits."""
     return secrets.token_urlsafe(43)
 
 

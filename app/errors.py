@@ -179,8 +179,6 @@ def _page(error: HTTPException, *, bare: bool) -> Response:
     if isinstance(error, (UnknownHost, TenantSuspended)) or code in {400, 403}:
         message = error.description or ""
     title = getattr(error, "title", None) or _TITLES.get(code, "That did not work")
-    if isinstance(error, NotFound) and not isinstance(error, UnknownHost):
-        message = _MESSAGES[404]
     template = "bare_error.html" if bare else "error.html"
     page = render_template(template, status=code, title=title, message=message)
     response = Response(page, code, mimetype="text/html")

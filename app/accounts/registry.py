@@ -122,12 +122,15 @@ def end_session(tenant_id: int, digest: bytes) -> None:
     db.session.execute(delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest == digest))
 
 
-def purge_sessions(tenant_id: int, now: int) -> int:
-    """Delete the tenant's sessions that are over; returns how many."""
-    result = db.session.execute(
-        delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.expires_at <= now)
-    )
-    return int(result.rowcount)  # type: ignore[attr-defined]
+def purge_sessions(tenant_id: int, now: int, *, batch: int = 500) -> int:
+    """Delete at most ``batch`` of the tenant's sessions that are over at ``now``; returns how many."""
+    over = select(UserSession.digest).where(UserSession.tenant_id == tenant_id, UserSession.expires_at <= now)
+    digests = list(db.session.scalars(over.limit(batch)))
+    if digests:
+        db.session.execute(
+            delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest.in_(digests))
+        )
+    return len(digests)
 
 
 def _end_sessions(tenant_id: int, user_id: int) -> None:

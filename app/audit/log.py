@@ -24,13 +24,11 @@ class Actor:
 
 #: Whoever can run commands on the server.
 OPERATOR = Actor(kind="operator", name="operator")
-#: The server itself.
-SYSTEM = Actor(kind="system", name="keyporter")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What it was done to: ``kind`` is "client", "app", "user", "token", "consent" or "tenant"."""
+    """What it was done to: ``kind`` is "client", "app", "user" or "tenant"."""
 
     kind: str
     name: str
@@ -69,4 +67,4 @@ def list_events(
     return list(db.session.scalars(statement.order_by(AuditEvent.at.desc(), AuditEvent.id).limit(most)))
 
 
-__all__ = ["NO_TENANT", "OPERATOR", "SYSTEM", "Actor", "Target", "list_events", "record"]
+__all__ = ["NO_TENANT", "OPERATOR", "Actor", "Target", "list_events", "record"]

@@ -23,7 +23,6 @@ _EVENTS_IN_WORDS = {
     "client.tokens_revoked": "Revoked all tokens",
     "client.disabled": "Turned the client off",
     "client.enabled": "Turned the client on",
-    "client.deleted": "Deleted the client",
     "token.issued": "Generated a token",
     "token.revoked": "Revoked a token",
 }

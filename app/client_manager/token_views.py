@@ -25,7 +25,7 @@ from app.tokens.models import AccessToken
 from app.words import in_words
 
 _DAY = 86_400
-#: The seed's year first: it is the default.
+#: Longest first: a year is the default.
 _LIFETIMES = {"1 year": 365 * _DAY, "180 days": 180 * _DAY, "90 days": 90 * _DAY, "30 days": 30 * _DAY}
 
 _TOKEN_REF = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9a-f]{64})")

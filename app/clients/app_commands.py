@@ -113,6 +113,28 @@ def show(client_id: str, as_json: bool) -> None:
     print_object(_describe(_get_app(client_id)), as_json=as_json)
 
 
+@app_commands.command("set")
+@client_id_argument
+@click.option("--name", help="What people read.")
+@click.option("--publisher", help="Who made the app, as people read it.")
+@click.option("--redirect-uri", "uris", multiple=True, metavar="URI", help="Replaces all it had; may be repeated.")
+@json_option
+def change(client_id: str, name: str | None, publisher: str | None, uris: tuple[str, ...], as_json: bool) -> None:
+    """Change an app's name, publisher or redirect URIs. Consents and tokens go on.
+
+    Example: flask app set app_8JqT2mX0pL4w --redirect-uri https://field.example/cb --redirect-uri https://new.example/cb
+    """
+    if name is None and publisher is None and not uris:
+        raise click.UsageError("Say what to change: --name, --publisher or --redirect-uri.")
+    app = _get_app(client_id)
+    app_registry.change_app(app, name=name, publisher=publisher, redirect_uris=uris)
+    changed = [what for what, value in (("name", name), ("publisher", publisher), ("redirect URIs", uris)) if value]
+    audit.record(NO_TENANT, "app.changed", OPERATOR, _target(app), f"Changed: {', '.join(changed)}.")
+    described = _describe(app)
+    db.session.commit()
+    print_object(described, as_json=as_json)
+
+
 @app_commands.command("rotate-secret")
 @client_id_argument
 @overlap_option

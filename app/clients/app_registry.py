@@ -56,6 +56,22 @@ def create_app(
     return app
 
 
+def change_app(
+    app: App, *, name: str | None = None, publisher: str | None = None, redirect_uris: Sequence[str] = ()
+) -> None:
+    """Change what is given of ``app``; ``redirect_uris`` replace all it had. Consents and tokens go on.
+
+    Raises ClientError for the name, RedirectUriError for a redirect URI.
+    """
+    if name is not None:
+        app.name = check_name(name)
+    if publisher is not None:
+        app.publisher = " ".join(publisher.split())[:80]
+    if redirect_uris:
+        app.redirect_uris = "\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris))
+    db.session.flush()
+
+
 def find_app(client_id: str) -> App | None:
     statement = select(App).where(App.client_id == client_id)
     return db.session.scalars(statement.execution_options(populate_existing=True)).first()

@@ -57,13 +57,18 @@ overlap_option = click.option(
 @click.option("--name", required=True, help="What admins read, for example 'Power BI'.")
 @click.option("--client-id", help="The client ID. Left out: a random one.")
 @secret_option
+@click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long its tokens live; else as the tenant's.")
 @json_option
-def create(slug: str, name: str, client_id: str | None, secret_stdin: bool, as_json: bool) -> None:
+def create(
+    slug: str, name: str, client_id: str | None, secret_stdin: bool, token_lifetime: int | None, as_json: bool
+) -> None:
     """Make an API client.
 
     Example: flask client create --tenant acme --name "Power BI"
     """
     tenant = get_tenant(slug)
+    if token_lifetime is not None:
+        registry.check_token_lifetime(token_lifetime, tenant.token_lifetime_max)
     client_id = registry.check_client_id(client_id or credentials.new_client_id())
     secret = _read_secret(client_id) if secret_stdin else registry.generate_secret()
     client = registry.create_api_client(
@@ -73,6 +78,7 @@ def create(slug: str, name: str, client_id: str | None, secret_stdin: bool, as_j
         secret=secret.stored,
         created_by=OPERATOR_NAME,
         now=int(time.time()),
+        token_lifetime=token_lifetime,
     )
     audit.record(tenant.id, "client.created", OPERATOR, _target(client), client.name)
     db.session.commit()

@@ -33,7 +33,7 @@ class RegisteredClient(ClientMixin):
     """A client of one tenant, with the generations that were true when it was read.
 
     ``app`` is None for an API client. The ``check_*`` and ``get_*`` methods are
-    Authlib's interface to a client; nothing else in the project calls them.
+    Authlib's interface to a client; beside it only app/oauth calls them.
     """
 
     tenant_id: int
@@ -87,9 +87,6 @@ class RegisteredClient(ClientMixin):
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
         return (method == "none") == self.is_public
-
-    def check_response_type(self, response_type: str) -> bool:
-        return self.app is not None and response_type == "code"
 
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type == (AUTHORIZATION_CODE if self.app is not None else CLIENT_CREDENTIALS)

@@ -26,6 +26,9 @@ SECRET_MAX_LENGTH = 128
 #: Compared in lower case, letters only.
 _COMMON = frozenset({"password", "passwort", "secret", "clientsecret", "mysecret", "changeme", "letmein", "qwerty"})
 
+#: Seconds; below it a program would do nothing but ask for tokens.
+SHORTEST_LIFETIME = 60
+
 CHARACTERS_MESSAGE = "Use letters, digits, and . _ ~ - only. Other characters break in some tools."
 ID_TAKEN_MESSAGE = "This ID is taken in your organisation."
 
@@ -199,6 +202,13 @@ def check_name(name: str) -> str:
     if len(name) > 80 or not name.isprintable():
         raise ClientError("name", "Use 80 characters or fewer.")
     return name
+
+
+def check_token_lifetime(seconds: int, most: int) -> int:
+    """``seconds`` if a client's tokens may live so long; ``most`` is the tenant's limit. Raises ClientError."""
+    if not SHORTEST_LIFETIME <= seconds <= most:
+        raise ClientError("token_lifetime", f"A token lifetime is from {SHORTEST_LIFETIME} to {most} seconds.")
+    return seconds
 
 
 def create_api_client(

@@ -111,6 +111,11 @@ def refusal(reason: str, app_name: str | None, tenant_name: str) -> Refusal:
             "client is turned off",
             "Ask support why the app was turned off.",
         ),
+        "client_is_no_app": (
+            f"This is an API client, which acts for {tenant_name} itself and asks nobody. {fault}",
+            "the client is an API client, not an app",
+            "Use the client credentials grant, or ask support to register an app.",
+        ),
         "redirect_uri_missing": (
             f"The app did not say where you go next. {fault}", "redirect_uri is missing", "Send redirect_uri.",
         ),

@@ -14,8 +14,6 @@ from urllib.parse import quote, urlencode
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import (
     InvalidRequestError,
-    UnauthorizedClientError,
-    UnsupportedResponseTypeError,
 )
 
 from app.clients.registered import RegisteredClient
@@ -27,8 +25,8 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 class RefusedOnPage(OAuth2Error):
     """An authorization request that is answered with a page; ``reason`` chooses its words.
 
-    "client_missing", "client_unknown", "client_off", "redirect_uri_missing" or
-    "redirect_uri_unregistered"; ``client`` is known for the last two.
+    "client_missing", "client_unknown", "client_off", "client_is_no_app",
+    "redirect_uri_missing" or "redirect_uri_unregistered"; ``client`` is known for the last three.
     """
 
     error = "invalid_request"
@@ -37,6 +35,13 @@ class RefusedOnPage(OAuth2Error):
         super().__init__()
         self.reason = reason
         self.client = client
+
+
+class UnsupportedResponseType(OAuth2Error):
+    """RFC 6749 section 4.1.2.1. Authlib's own class repeats in its text what was sent."""
+
+    error = "unsupported_response_type"
+    description = "The one response_type is code."
 
 
 class RequestNotSupportedError(OAuth2Error):
@@ -63,7 +68,7 @@ def check(request: Any, server: Any) -> str:
     request.client = client
     try:
         _no_request_object(request)
-        _response_type_is_code(request, client)
+        _response_type_is_code(request)
         _response_mode_is_query(request)
         server.validate_requested_scope(request.parameters.get("scope"))
         _pkce_is_s256(request)
@@ -84,6 +89,8 @@ def _client_is_known(request: Any, server: Any) -> RegisteredClient:
         raise RefusedOnPage("client_unknown")
     if client.disabled:
         raise RefusedOnPage("client_off")
+    if client.app is None:
+        raise RefusedOnPage("client_is_no_app", client)
     return client
 
 
@@ -106,17 +113,12 @@ def _no_request_object(request: Any) -> None:
         raise RequestUriNotSupportedError
 
 
-def _response_type_is_code(request: Any, client: RegisteredClient) -> None:
+def _response_type_is_code(request: Any) -> None:
     response_type = request.parameters.get("response_type")
     if response_type is None:
         raise InvalidRequestError("response_type is missing.")
     if response_type != "code":
-        error = UnsupportedResponseTypeError("", "The one response_type is code.")
-        # Authlib's own text would repeat what was sent.
-        error.get_error_description = lambda: error.description
-        raise error
-    if not client.check_response_type(response_type):
-        raise UnauthorizedClientError("This client may not use the authorization code grant.")
+        raise UnsupportedResponseType
 
 
 def _response_mode_is_query(request: Any) -> None:

@@ -28,6 +28,10 @@ class CodeReplayed(InvalidGrantError):
         self.code = code
 
 
+class PkceFailed(InvalidGrantError):
+    """RFC 7636 section 4.6."""
+
+
 _BAD_CODE = "The code was used before, is too old, or is not this client's. Start again at the authorization endpoint."
 
 
@@ -77,11 +81,11 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
     def validate_token_request(self) -> None:
         try:
             super().validate_token_request()
+        except (CodeReplayed, PkceFailed):
+            raise
         except InvalidGrantError as error:
-            if isinstance(error, CodeReplayed):
-                raise
-            # Authlib's texts name parameters in quotes of its own; the reason is the same for the caller.
-            raise InvalidGrantError(error.description if "verifier" in error.description else _BAD_CODE) from error
+            # Authlib has a text for each cause; which one it was is not the caller's to know.
+            raise InvalidGrantError(_BAD_CODE) from error
 
     def authenticate_user(self, authorization_code: FoundCode) -> int:
         # That the user is still there, and still the same, was read with the code.
@@ -120,8 +124,8 @@ class S256CodeChallenge(CodeChallenge):
         if challenge is None and verifier is None:
             return
         if challenge is None:
-            raise InvalidGrantError("A code_verifier was sent, but the authorization request had no code_challenge.")
+            raise PkceFailed("A code_verifier was sent, but the authorization request had no code_challenge.")
         if verifier is None:
-            raise InvalidGrantError("code_verifier is missing.")
+            raise PkceFailed("code_verifier is missing.")
         if not _VERIFIER.fullmatch(verifier) or create_s256_code_challenge(verifier) != challenge:
-            raise InvalidGrantError("code_verifier does not match the code_challenge.")
+            raise PkceFailed("code_verifier does not match the code_challenge.")

@@ -15,7 +15,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from werkzeug.datastructures import Headers
 
 FORM_TYPE = "application/x-www-form-urlencoded"
-#: Bytes of a machine request's body; the seed's are 150.
+#: Bytes of a machine request's body; those of old integrations are 150.
 MAX_BODY = 64 * 1024
 MAX_PARAMETERS = 100
 
@@ -68,7 +68,7 @@ def _decoded(part: bytes) -> str:
 def without_secret(query: str) -> str:
     """``query`` without ``client_secret``, everything else byte for byte as it was.
 
-    The seed's authorization request carries the secret in its address; it must
+    Old integrations send the secret in the authorization request; it must
     not travel any further. The name may be percent-encoded.
     """
     return "&".join(

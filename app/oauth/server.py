@@ -24,7 +24,7 @@ from app.accounts.models import User
 from app.clients import registry
 from app.clients.registered import RegisteredClient
 from app.oauth import client_auth
-from app.oauth.authorization import RefusedOnPage, answer_address
+from app.oauth.authorization import answer_address
 from app.oauth.grants import AuthorizationCodeGrant, ClientCredentialsGrant, CodeReplayed, S256CodeChallenge
 from app.oauth.requests import MAX_BODY, ParsedRequest, check_machine_request, parse_parameters
 from app.tenants import current
@@ -79,7 +79,7 @@ class TenantAuthorizationServer(AuthorizationServer):
     def make_token(self, request: ParsedRequest, scope: str) -> dict[str, object]:
         """The answer of RFC 6749 section 5.1 with a new token, which ``request.issued`` then holds too.
 
-        Exactly the seed's three members, unless a scope was asked for by name.
+        Exactly the three members that old integrations know, unless a scope was asked for by name.
         """
         lifetime = lifetime_of(request.client)
         request.issued = store.new_token(request.now + lifetime)
@@ -192,6 +192,3 @@ def _redirect(redirect_uri: str, answer: dict[str, str | None]) -> Response:
     response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
-
-
-__all__ = ["RefusedOnPage", "TenantAuthorizationServer", "lifetime_of", "server"]

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Model, new_id
 
-#: RFC 8414 and the seed: tokens last a year unless the tenant or the client says less.
+#: What old integrations rely on: tokens last a year unless the tenant or the client says less.
 ONE_YEAR = 31_536_000
 
 ACTIVE = "active"

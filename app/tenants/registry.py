@@ -184,7 +184,7 @@ def create_tenant(slug: str, name: str, hosts: list[str], now: int) -> Tenant:
     return tenant
 
 
-#: Settings that `flask tenant set` and the pages may change, and how each is read from text.
+#: Settings that `flask tenant set` may change.
 SETTINGS = (
     "name",
     "host",

@@ -64,18 +64,24 @@ def purge_if_it_is_time(now: int) -> int | None:
 def purge_everything(now: int) -> int:
     """Delete all tokens, codes and sessions that are over at ``now`` (epoch seconds); how many rows went."""
     deleted = 0
-    for tenant_id in tenants.list_ids():
+    known = set(tenants.list_ids())
+    for tenant_id in known:
         deleted += _until_nothing_is_left(partial(retention.purge, tenant_id, now))
         deleted += _until_nothing_is_left(partial(accounts.purge_sessions, tenant_id, now))
-    for tenant_id in retention.find_tenants_that_are_gone():
-        deleted += _until_nothing_is_left(partial(retention.purge_deleted_tenant, tenant_id))
+    following = retention.next_tenant_with_tokens(0)
+    while following is not None:
+        if following not in known:
+            deleted += _until_nothing_is_left(partial(retention.purge_deleted_tenant, following))
+        following = retention.next_tenant_with_tokens(following)
     return deleted
 
 
 def _until_nothing_is_left(delete_batch: Callable[[], int]) -> int:
-    """Each batch is a transaction of its own, so that requests get their turn between two."""
+    """Each batch is a transaction of its own, the empty last one too, so that requests get their turn between two."""
     total = 0
-    while deleted := delete_batch():
+    while True:
+        deleted = delete_batch()
         db.session.commit()
+        if not deleted:
+            return total
         total += deleted
-    return total

@@ -31,7 +31,7 @@ class AccessToken(Model):
     client_generation: Mapped[int]
     user_generation: Mapped[int | None]
     consent_generation: Mapped[int | None]
-    #: Space-separated; empty means everything (the seed's default).
+    #: Space-separated; empty means everything.
     scope: Mapped[str] = mapped_column(default="")
     #: True: the client asked for it at the token endpoint. False: a person made it.
     self_made: Mapped[bool]

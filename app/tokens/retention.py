@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, insert, or_, select, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.extensions import db
@@ -55,15 +55,17 @@ def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:
     return _delete(AccessToken, tenant_id, expired, batch) + _delete(AuthorizationCode, tenant_id, over, batch)
 
 
-def find_tenants_that_are_gone() -> list[int]:
-    """Ids of deleted tenants that still have token rows: dead ones, but rows."""
-    gone = select(AccessToken.tenant_id).where(~exists().where(Tenant.id == AccessToken.tenant_id)).distinct()
-    return list(db.session.scalars(gone))
+def next_tenant_with_tokens(after: int) -> int | None:
+    """The smallest tenant id above ``after`` that has token rows, deleted or not; one step in the key's index."""
+    return db.session.scalar(select(func.min(AccessToken.tenant_id)).where(AccessToken.tenant_id > after))
 
 
 def purge_deleted_tenant(tenant_id: int, *, batch: int = BATCH) -> int:
-    """Delete at most ``batch`` tokens of a tenant that is gone; returns how many."""
-    return _delete(AccessToken, tenant_id, AccessToken.tenant_id == tenant_id, batch)
+    """Delete at most ``batch`` tokens of a tenant that is gone: dead ones, but rows. Returns how many.
+
+    None of a tenant that is there: it may have been made since somebody looked.
+    """
+    return _delete(AccessToken, tenant_id, ~exists().where(Tenant.id == AccessToken.tenant_id), batch)
 
 
 def _delete(table: type[AccessToken] | type[AuthorizationCode], tenant_id: int, which: Any, batch: int) -> int:

@@ -173,3 +173,31 @@ def test_an_unknown_app_is_refused_with_the_nearest_id(shell, world):
     line = shell.refusal("app", "show", app.client_id + "x")
 
     assert line == f"No app '{app.client_id}x'. Did you mean '{app.client_id}'?"
+
+
+def test_an_app_gets_another_address_and_keeps_what_people_allowed(shell, tenant, member, browser, machine):
+    app = as_handle(shell.json(*CREATE, "--tenant", "acme"))
+    browser.sign_in(member)
+    token = machine.redeem(app, browser.get_code(app)).json["access_token"]
+
+    changed = shell.json(
+        "app", "set", app.client_id, "--name", "Field Two", "--publisher", "Field Ltd", "--redirect-uri", URI,
+        "--redirect-uri", "https://new.example/cb",
+    )  # fmt: skip
+
+    assert changed["redirect_uris"] == [URI, "https://new.example/cb"]
+    assert (changed["name"], changed["publisher"]) == ("Field Two", "Field Ltd")
+    assert machine.verify(token).json["client_name"] == "Field Two"
+    assert browser.get_code(app, redirect_uri="https://new.example/cb")
+    assert "app.changed" in shell.events()
+
+
+def test_an_app_is_not_changed_to_what_cannot_be(shell, tenant):
+    app = shell.json(*CREATE, "--tenant", "acme")
+
+    assert shell.run("app", "set", app["client_id"]).exit_code == 2
+    assert "must not have a #" in shell.refusal(
+        "app", "set", app["client_id"], "--redirect-uri", "https://a.example/#x"
+    )
+    assert shell.refusal("app", "set", app["client_id"], "--name", " ") == "Enter a name."
+    assert shell.json("app", "show", app["client_id"])["redirect_uris"] == [URI]

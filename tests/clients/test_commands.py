@@ -173,3 +173,15 @@ def test_an_app_is_the_business_of_flask_app(shell, world, tenant):
     assert shell.json("client", "list", "--tenant", "acme") == []
     shell.do("client", "revoke-all", app.client_id, "--tenant", "acme")
     assert shell.events("acme") == ["client.tokens_revoked"]
+
+
+def test_a_client_may_get_shorter_lived_tokens_than_its_tenant(shell, machine, tenant):
+    made = shell.json(*CREATE, "--token-lifetime", "3600")
+
+    answer = machine.post_token(
+        f"grant_type=client_credentials&client_id={made['client_id']}&client_secret={made['client_secret']}"
+    )
+
+    assert answer.json["expires_in"] == 3600
+    for seconds in ("59", "31536001", "-1"):
+        assert "from 60 to 31536000 seconds" in shell.refusal(*CREATE, "--token-lifetime", seconds)

@@ -336,7 +336,6 @@ class TestApps:
         assert found.asks_for_consent
         assert found.get_default_redirect_uri() is None
         assert not found.check_redirect_uri("https://app.example/cb")
-        assert not found.check_response_type("code")
         assert not found.check_grant_type("authorization_code")
         assert found.get_client_id() == api_client.client_id
 

@@ -55,7 +55,10 @@ def test_an_app_of_another_tenant_is_unknown(world, other_tenant, browser):
 def test_an_api_client_cannot_ask_people(browser, api_client, app_client):
     address = authorize_address(app_client, client_id=api_client.client_id)
 
-    assert is_refused_on_a_page(browser.get(address))
+    page = browser.get(address)
+
+    assert is_refused_on_a_page(page)
+    assert "This is an API client" in page.text
 
 
 def test_an_app_that_is_turned_off_here_says_so(world, tenant, browser, app_client):

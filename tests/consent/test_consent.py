@@ -218,7 +218,7 @@ def test_signing_out_on_the_page_leads_back_to_the_question(signed_in, app_clien
 
 
 class TestFirstParty:
-    """Apps that the operator vouches for: product decision 6.12."""
+    """Apps that the operator vouches for."""
 
     def test_people_are_not_asked(self, app, world, tenant, signed_in):
         own = world.oauth_app(tenant, first_party=True)
@@ -251,7 +251,7 @@ class TestFirstParty:
 
 
 class TestSecretInTheAddress:
-    """The seed's authorization request carries client_secret: product decision 6.7."""
+    """Old integrations send client_secret in the authorization request."""
 
     def test_it_is_never_checked(self, signed_in, app_client):
         assert signed_in.get(authorize_address(app_client, client_secret="wrong")).status_code == 200

@@ -255,7 +255,7 @@ class TestPkce:
 
 
 class TestWhatEndsACode:
-    """A code under way dies with the person, the app, the consent, the tenant: product decision 5."""
+    """A code under way dies with the person, the app, the consent, the tenant."""
 
     @pytest.fixture
     def code(self, browser, app_client, member):

@@ -92,3 +92,38 @@ def test_a_lease_that_was_rolled_back_is_free(app, world):
 
     assert world.run(lambda: db.session.scalars(select(Lease)).all()) == []
     assert world.run(lambda: retention.take_lease("purge", 100, 10))
+
+
+def test_no_transaction_stays_open_between_two_batches(app, world, machine, api_client, other_tenant):
+    """On SQLite an open one would keep all writers out while the other tenants are purged."""
+    machine.token(api_client)
+    world.run(expire_all_tokens)
+    left_open = []
+
+    def note(tenant_id, now, *, purge=retention.purge, **options):
+        left_open.append(db.session().in_transaction())
+        return purge(tenant_id, now, **options)
+
+    with app.app_context(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retention, "purge", note)
+        assert janitor.purge_everything(now()) == 1
+
+    # For each tenant: a first batch and, where it deleted something, another one.
+    assert len(left_open) == 3
+    # The first SELECT of all, of the tenants, is the only thing read before a batch begins.
+    assert left_open[1:] == [False, False]
+
+
+def test_the_sessions_of_many_go_in_batches(app, world, tenant, member):
+    from app.accounts import registry as accounts
+
+    def sign_in_often():
+        user = accounts.find_user(tenant.id, member.id)
+        for number in range(5):
+            accounts.add_session(user, bytes([number]), 1, 2)
+
+    world.run(sign_in_often)
+
+    assert world.run(lambda: accounts.purge_sessions(tenant.id, now(), batch=3)) == 3
+    assert world.run(lambda: accounts.purge_sessions(tenant.id, now(), batch=3)) == 2
+    assert world.run(lambda: accounts.purge_sessions(tenant.id, now(), batch=3)) == 0
