@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 
@@ -27,8 +26,6 @@ from app.words import in_words
 _DAY = 86_400
 #: Longest first: a year is the default.
 _LIFETIMES = {"1 year": 365 * _DAY, "180 days": 180 * _DAY, "90 days": 90 * _DAY, "30 days": 30 * _DAY}
-
-_TOKEN_REF = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9a-f]{64})")
 
 
 @bp.route("/<row_id:client_pk>/tokens/new", methods=["GET", "POST"])
@@ -109,12 +106,6 @@ def list_self_made_tokens(client_pk: int) -> ResponseReturnValue:
     )
 
 
-@bp.app_template_filter("token_ref")
-def token_ref(token: AccessToken) -> str:
-    """How an address names a token: by its key, which opens nothing."""
-    return f"{token.expiry_month}-{token.digest.hex()}"
-
-
 @bp.route("/<row_id:client_pk>/tokens/<ref>/revoke", methods=["GET", "POST"])
 @admin_required
 def revoke_token(client_pk: int, ref: str) -> ResponseReturnValue:
@@ -134,10 +125,10 @@ def revoke_token(client_pk: int, ref: str) -> ResponseReturnValue:
 
 
 def _find_token(client: Client, ref: str, now: int) -> AccessToken:
-    match = _TOKEN_REF.fullmatch(ref)
-    if match is None:
+    key = store.parse_ref(ref)
+    if key is None:
         abort(404)
-    token = store.find_live_token(client.tenant_id, client.id, int(match.group(1)), bytes.fromhex(match.group(2)), now)
+    token = store.find_live_token(client.tenant_id, client.id, *key, now)
     if token is None:
         abort(404)
     return token

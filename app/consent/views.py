@@ -32,6 +32,7 @@ from app.oauth.server import server
 from app.tenants.current import current_tenant, runs_again_if_tenant_changes
 from app.tokens import consents
 from app.tokens.consents import Connection
+from app.tokens.models import Consent
 
 bp = Blueprint("consent", __name__)
 
@@ -59,11 +60,12 @@ def authorize() -> ResponseReturnValue:
     consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     if "consent" not in grant.request.parameters.get("prompt", "").split():
         if consents.covers(consent, scope) and not _could_be_an_imitation(client, grant.redirect_uri):
-            return _send_code(grant, user, pre_approved=consent is not None and consent.pre_approved)
-        if not client.asks_for_consent and not _was_withdrawn(client, user):
-            return _send_code(grant, user, pre_approved=True)
+            return _send_code(grant, user, consent)
+        # A person who removed the app is asked: the operator's word does not bring it back, only theirs does.
+        if not client.asks_for_consent and not (consent is not None and consent.is_withdrawn):
+            return _send_code(grant, user, consent, pre_approved=True)
     db.session.commit()
-    return _ask(grant, user)
+    return _ask(grant, user, consent)
 
 
 @bp.post("/oauth2/authorize")
@@ -79,16 +81,18 @@ def answer() -> ResponseReturnValue:
     user = find_signed_in_user()
     if user is None:
         return ask_to_sign_in(_own_address())
+    client = grant.request.client
+    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     decision = request.form.get("decision")
     if decision == "allow":
-        return _send_code(grant, user, pre_approved=False)
+        return _send_code(grant, user, consent)
     if decision == "cancel":
         denied = OAuth2Error(error="access_denied", description="The person said no.")
         denied.redirect_uri = grant.redirect_uri
-        audit.record(current_tenant.id, "consent.refused", current_actor(), _target(grant.request.client))
+        audit.record(current_tenant.id, "consent.refused", current_actor(), _target(client))
         db.session.commit()
         return server.answer_with_error(grant.request, denied)
-    return _ask(grant, user), 400
+    return _ask(grant, user, consent), 400
 
 
 def _read_request() -> AuthorizationCodeGrant | Response:
@@ -113,26 +117,19 @@ def _refuse(reason: str, client: RegisteredClient | None, sent: str | None) -> R
     return Response(page, 400, mimetype="text/html")
 
 
-def _ask(grant: AuthorizationCodeGrant, user: User) -> str:
-    client, scope = grant.request.client, grant.request.scope
-    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
+def _ask(grant: AuthorizationCodeGrant, user: User, consent: Consent | None) -> str:
     g.form_action = form_action_source(grant.redirect_uri)
-    question = put_question(
-        client,
-        grant.redirect_uri,
-        scope,
-        consent,
-        is_first_time=not consents.was_ever_given(client.tenant_id, user.id, client.pk),
-    )
+    question = put_question(grant.request.client, grant.redirect_uri, grant.request.scope, consent)
     return render_template(
         "consent/authorize.html", form=ConsentForm(), question=question, user=user, own_address=_own_address()
     )
 
 
-def _send_code(grant: AuthorizationCodeGrant, user: User, *, pre_approved: bool) -> Response:
+def _send_code(
+    grant: AuthorizationCodeGrant, user: User, consent: Consent | None, *, pre_approved: bool = False
+) -> Response:
     asked = grant.request
     client = asked.client
-    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     if consent is None or not consents.covers(consent, asked.scope):
         consent = consents.give_consent(
             client.tenant_id, user.id, client.pk, scope=asked.scope, now=asked.now, pre_approved=pre_approved
@@ -158,12 +155,6 @@ def _could_be_an_imitation(client: RegisteredClient, redirect_uri: str) -> bool:
     A person's word of last month is then no word to whoever asks today (RFC 8252 section 8.6).
     """
     return client.is_public and is_on_this_device(redirect_uri)
-
-
-def _was_withdrawn(client: RegisteredClient, user: User) -> bool:
-    """True if the person removed the app: the operator's word does not bring it back, only theirs does."""
-    given = consents.find_consent(client.tenant_id, user.id, client.pk)
-    return given is None and consents.was_ever_given(client.tenant_id, user.id, client.pk)
 
 
 def _own_address() -> str:

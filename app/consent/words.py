@@ -39,20 +39,19 @@ class ConsentQuestion:
     added_at: int | None
 
 
-def put_question(
-    client: RegisteredClient, redirect_uri: str, scope: str, consent: Consent | None, *, is_first_time: bool
-) -> ConsentQuestion:
-    """The question for one authorization request; ``consent`` is what the person allows already."""
+def put_question(client: RegisteredClient, redirect_uri: str, scope: str, consent: Consent | None) -> ConsentQuestion:
+    """The question for one authorization request; ``consent`` is what the person ever allowed, withdrawn or not."""
     app = client.app
-    allowed = set(consent.scope.split()) if consent is not None else set()
+    standing = consent if consent is not None and not consent.is_withdrawn else None
+    allowed = set(standing.scope.split()) if standing is not None else set()
     return ConsentQuestion(
         app_name=client.name,
         publisher=app.publisher if app else "",
         redirect_host=where_it_goes(redirect_uri, client.name),
         is_on_this_device=is_on_this_device(redirect_uri),
         scope_lines=tuple(name for name in scope.split() if name not in allowed),
-        wants_more=consent is not None and not covers(consent, scope),
-        is_first_time=is_first_time,
+        wants_more=standing is not None and not covers(standing, scope),
+        is_first_time=consent is None,
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         scope=scope,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
@@ -36,7 +35,6 @@ token_commands = CommandGroup("token", refusals=(ClientError,), help="Make, list
 SECONDS_PER_DAY = 86_400
 
 #: As `flask token list` prints it: the token's month of expiry and its digest, which opens nothing.
-_REF = re.compile(r"([0-9]{1,4})-([0-9a-f]{64})")
 
 client_option = click.option("--client", "client_id", required=True, metavar="ID", help="The client ID.")
 
@@ -103,11 +101,11 @@ def revoke(ref: str, slug: str, client_id: str) -> None:
 
     All at once: flask client revoke-all
     """
-    found = _REF.fullmatch(ref)
-    if found is None:
+    key = store.parse_ref(ref)
+    if key is None:
         raise click.BadParameter("Give what `flask token list` prints.", param_hint="REF")
     client = get_client(slug, client_id)
-    month, digest = int(found[1]), bytes.fromhex(found[2])
+    month, digest = key
     token = store.find_live_token(client.tenant_id, client.id, month, digest, int(time.time()))
     if token is None or not store.revoke_token(client.tenant_id, client.id, month, digest, int(time.time())):
         raise Refused(f"{client_id} in {slug} has no such live token.")
@@ -148,7 +146,7 @@ def _lifetime(tenant: Tenant, client: RegisteredClient, days: int | None) -> int
 
 def _describe(token: AccessToken) -> dict[str, Any]:
     return {
-        "ref": f"{token.expiry_month}-{token.digest.hex()}",
+        "ref": token.ref,
         "hint": token.hint,
         "name": token.name,
         "made_by": token.made_by,

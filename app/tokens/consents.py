@@ -13,23 +13,20 @@ from app.tokens.models import Consent
 
 
 def find_consent(tenant_id: int, user_id: int, client_pk: int) -> Consent | None:
-    """What the user allowed the client and has not withdrawn."""
-    consent = _find_row(tenant_id, user_id, client_pk)
-    return consent if consent is not None and consent.withdrawn_at is None else None
+    """What the user ever allowed the client, withdrawn or not."""
+    statement = select(Consent).where(
+        Consent.tenant_id == tenant_id, Consent.user_id == user_id, Consent.client_pk == client_pk
+    )
+    return db.session.scalars(statement.execution_options(populate_existing=True)).first()
 
 
 def covers(consent: Consent | None, scope: str) -> bool:
-    """True if ``consent`` allows ``scope``. Empty means everything, so only an unlimited one covers it."""
-    if consent is None:
+    """True if ``consent`` stands and allows ``scope``. Empty means everything, so only an unlimited one covers it."""
+    if consent is None or consent.is_withdrawn:
         return False
     if not consent.scope:
         return True
     return bool(scope) and set(scope.split()) <= set(consent.scope.split())
-
-
-def was_ever_given(tenant_id: int, user_id: int, client_pk: int) -> bool:
-    """True if the user allowed the client before, withdrawn or not."""
-    return _find_row(tenant_id, user_id, client_pk) is not None
 
 
 def give_consent(
@@ -40,7 +37,7 @@ def give_consent(
     A consent given again after it was withdrawn keeps the raised generation, so
     that what was issued before stays dead.
     """
-    existing = _find_row(tenant_id, user_id, client_pk)
+    existing = find_consent(tenant_id, user_id, client_pk)
     if existing is None:
         fresh = Consent(
             tenant_id=tenant_id,
@@ -57,10 +54,10 @@ def give_consent(
             return fresh
         except IntegrityError:
             # Another tab of the same person was faster. Or the user or the client was deleted meanwhile.
-            existing = _find_row(tenant_id, user_id, client_pk)
+            existing = find_consent(tenant_id, user_id, client_pk)
             if existing is None:
                 raise
-    if existing.withdrawn_at is not None:
+    if existing.is_withdrawn:
         existing.scope, existing.given_at, existing.withdrawn_at = scope, now, None
     elif not covers(existing, scope):
         existing.scope = " ".join(sorted({*existing.scope.split(), *scope.split()})) if scope else ""
@@ -121,10 +118,3 @@ def list_connections(tenant_id: int, user_id: int) -> list[Connection]:
 def find_connection(tenant_id: int, user_id: int, ref: int) -> Connection | None:
     """One of the user's connected apps."""
     return next((found for found in list_connections(tenant_id, user_id) if found.ref == ref), None)
-
-
-def _find_row(tenant_id: int, user_id: int, client_pk: int) -> Consent | None:
-    statement = select(Consent).where(
-        Consent.tenant_id == tenant_id, Consent.user_id == user_id, Consent.client_pk == client_pk
-    )
-    return db.session.scalars(statement.execution_options(populate_existing=True)).first()

@@ -44,6 +44,11 @@ class AccessToken(Model):
     expires_at: Mapped[int]
     revoked_at: Mapped[int | None]
 
+    @property
+    def ref(self) -> str:
+        """How addresses and commands name it: by its key, which opens nothing."""
+        return f"{self.expiry_month}-{self.digest.hex()}"
+
 
 class AuthorizationCode(Model):
     """A code on its way through the browser (RFC 6749 section 4.1.2).
@@ -108,6 +113,10 @@ class Consent(Model):
     generation: Mapped[int] = mapped_column(default=0)
     given_at: Mapped[int]
     withdrawn_at: Mapped[int | None]
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self.withdrawn_at is not None
 
 
 class Lease(Model):

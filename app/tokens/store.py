@@ -7,6 +7,7 @@ counts. ``tenant_id`` comes first, so that forgetting it is a TypeError.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ def new_token(expires_at: int) -> IssuedToken:
     text = credentials.new_access_token(expires_at)
     return IssuedToken(text, credentials.digest(text), expires_at)
 
+
+_REF = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9a-f]{64})")
 
 # inline(): no RETURNING; nothing reads the row back.
 _INSERT_TOKEN = insert(AccessToken.__table__).inline()  # type: ignore[arg-type]
@@ -169,6 +172,12 @@ def _why_refused(row: Any, now: int) -> str | None:
         if not row.consent_ok:
             return "consent_withdrawn"
     return None
+
+
+def parse_ref(ref: str) -> tuple[int, bytes] | None:
+    """Month of expiry and digest from a token's ``ref``; None if it is none."""
+    match = _REF.fullmatch(ref)
+    return None if match is None else (int(match[1]), bytes.fromhex(match[2]))
 
 
 def revoke_token(tenant_id: int, client_pk: int, expiry_month: int, digest: bytes, now: int) -> bool:

@@ -94,8 +94,8 @@ def test_consent_that_was_given_before(app, world, tenant, browser, member):
     with statements(app) as seen:
         browser.get(authorize_address(client))
 
-    # 1. the tenant   2. the client   3. the person   4.-5. the consent   6. the code
-    assert verbs(seen) == ["SELECT"] * 5 + ["INSERT"]
+    # 1. the tenant   2. the client   3. the person   4. the consent   5. the code
+    assert verbs(seen) == ["SELECT"] * 4 + ["INSERT"]
 
 
 def test_revoking_all_is_one_row(app, world, tenant, api_client):

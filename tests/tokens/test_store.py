@@ -95,7 +95,6 @@ TWO_TENANTS = {
     ),
     store.count_live_tokens: (lambda a, b: store.count_live_tokens(a, [b.pk], now()), {}),
     consents.find_consent: (lambda a, b: consents.find_consent(a, b.user.id, b.app_pk), None),
-    consents.was_ever_given: (lambda a, b: consents.was_ever_given(a, b.user.id, b.app_pk), False),
     consents.withdraw_consent: (lambda a, b: consents.withdraw_consent(a, b.user.id, b.app_pk, now()), False),
     consents.list_connections: (lambda a, b: consents.list_connections(a, b.user.id), []),
     consents.find_connection: (lambda a, b: consents.find_connection(a, b.user.id, b.app_pk), None),
@@ -130,7 +129,7 @@ def test_no_function_reaches_into_another_tenant(app, sides):
             assert b.is_alive(b.token), function.__name__
             assert b.is_alive(b.user_token), function.__name__
             assert codes.find_code(b.tenant_id, b.app_pk, b.code).spent_at is None, function.__name__
-            assert consents.find_consent(b.tenant_id, b.user.id, b.app_pk), function.__name__
+            assert not consents.find_consent(b.tenant_id, b.user.id, b.app_pk).is_withdrawn, function.__name__
 
 
 def test_every_one_of_them_works_at_home(app, sides):
@@ -284,8 +283,9 @@ class TestConsents:
             self.give(a, "a b", pre_approved=True)
             assert consents.withdraw_consent(a.tenant_id, a.user.id, a.pk, 6)
             assert not consents.withdraw_consent(a.tenant_id, a.user.id, a.pk, 6)
-            assert consents.find_consent(a.tenant_id, a.user.id, a.pk) is None
-            assert consents.was_ever_given(a.tenant_id, a.user.id, a.pk)
+            withdrawn = consents.find_consent(a.tenant_id, a.user.id, a.pk)
+            assert withdrawn.is_withdrawn
+            assert not consents.covers(withdrawn, "")
             again = self.give(a, "c")
             assert (again.scope, again.generation, again.withdrawn_at, again.pre_approved) == ("c", 1, None, False)
 
