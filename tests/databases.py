@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ SECRET_KEY = "a-key-for-tests-that-is-long-enough-to-start"
 _numbers = itertools.count()
 
 
-def test_config(url: str, **changes: object) -> Config:
+def config_for(url: str, **changes: object) -> Config:
     settings: dict[str, Any] = {"SECRET_KEY": SECRET_KEY, "TESTING": True, **changes}
     return Config(SQLALCHEMY_DATABASE_URI=url, **settings)
 
@@ -49,7 +50,7 @@ _compiled_templates = _CompiledTemplates()
 
 
 def make_app(url: str, **changes: object) -> Flask:
-    app = create_app(test_config(url, **changes))
+    app = create_app(config_for(url, **changes))
     app.jinja_env.bytecode_cache = _compiled_templates
     return app
 
@@ -68,17 +69,17 @@ def migrate(url: str) -> None:
     close(app)
 
 
-class Databases:
+class Databases(ABC):
     """Makes databases on one engine: ``url()`` is a new one, with the schema and nothing in it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def url(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def url(self) -> str: ...
 
-    def drop(self, url: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def drop(self, url: str) -> None: ...
 
 
 class SqliteDatabases(Databases):
