@@ -82,7 +82,7 @@ def create(
     )
     audit.record(tenant.id, "client.created", OPERATOR, _target(client), client.name)
     db.session.commit()
-    _print_with_secret(client, None if secret_stdin else secret, as_json=as_json)
+    _print_with_secret(client, secret, was_given=secret_stdin, as_json=as_json)
 
 
 @client_commands.command("list")
@@ -120,7 +120,7 @@ def rotate_secret(client_id: str, slug: str, overlap: str, secret_stdin: bool, a
     note = f"The old secret stops: {overlap}."
     audit.record(client.tenant_id, "client.secret_rotated", OPERATOR, _target(client), note)
     db.session.commit()
-    _print_with_secret(client, None if secret_stdin else secret, as_json=as_json)
+    _print_with_secret(client, secret, was_given=secret_stdin, as_json=as_json)
 
 
 @client_commands.command("revoke-all")
@@ -226,11 +226,16 @@ def _describe(client: Client) -> dict[str, Any]:
     }
 
 
-def _print_with_secret(client: Client, secret: NewSecret | None, *, as_json: bool) -> None:
-    """Show the client, and the secret if we made it: this is the only time."""
+def _print_with_secret(client: Client, secret: NewSecret, *, was_given: bool, as_json: bool) -> None:
+    """Show the client with its secret: this is the only time.
+
+    To a person not the secret that they gave themselves; a program gets all
+    members, however the client was made.
+    """
     described = _describe(client)
-    if secret is not None:
+    if as_json or not was_given:
         described = {"client_id": client.client_id, "client_secret": secret.text, **described}
+    if not was_given:
         say("The secret is shown this once.")
     print_object(described, as_json=as_json)
 

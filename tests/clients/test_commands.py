@@ -34,6 +34,13 @@ def test_an_old_client_moves_in_with_its_id_and_its_short_secret(shell, tenant, 
     assert "0ldS3cret" not in shell.audit_log()
 
 
+def test_a_program_reads_the_same_members_however_the_client_was_made(shell, tenant):
+    made = shell.json(*CREATE, "--secret-stdin", stdin="a-long-secret-that-somebody-typed")
+
+    assert made["client_secret"] == "a-long-secret-that-somebody-typed"
+    assert list(made)[:2] == ["client_id", "client_secret"]
+
+
 def test_a_long_secret_needs_no_warning(shell, tenant):
     result = shell.do(*CREATE, "--secret-stdin", stdin="a-long-secret-that-somebody-typed")
 
