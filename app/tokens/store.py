@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import Select, and_, bindparam, func, insert, select, update
 
 from app import credentials
 from app.accounts.models import User
@@ -202,13 +202,19 @@ def rows_changed(statement: Any) -> int:
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 
-_LIVE = (
-    AccessToken.tenant_id == Client.tenant_id,
-    AccessToken.client_pk == Client.id,
-    AccessToken.client_generation == Client.generation,
-    AccessToken.tenant_generation == Tenant.generation,
-    AccessToken.revoked_at.is_(None),
-)
+def _live(statement: Select[*tuple[Any, ...]], tenant_id: int, now: int) -> Select[*tuple[Any, ...]]:
+    """``statement`` on the tenant's tokens that are neither expired nor revoked, alone or with all others."""
+    return (
+        statement.join(Client, and_(Client.tenant_id == AccessToken.tenant_id, Client.id == AccessToken.client_pk))
+        .join(Tenant, Tenant.id == AccessToken.tenant_id)
+        .where(
+            AccessToken.tenant_id == tenant_id,
+            AccessToken.expires_at > now,
+            AccessToken.client_generation == Client.generation,
+            AccessToken.tenant_generation == Tenant.generation,
+            AccessToken.revoked_at.is_(None),
+        )
+    )
 
 
 def list_live_tokens(
@@ -216,16 +222,8 @@ def list_live_tokens(
 ) -> list[AccessToken]:
     """A page of a client's tokens that are neither expired nor revoked, newest first."""
     statement = (
-        select(AccessToken)
-        .join(Client, and_(Client.tenant_id == AccessToken.tenant_id, Client.id == AccessToken.client_pk))
-        .join(Tenant, Tenant.id == AccessToken.tenant_id)
-        .where(
-            AccessToken.tenant_id == tenant_id,
-            AccessToken.client_pk == client_pk,
-            AccessToken.self_made.is_(self_made),
-            AccessToken.expires_at > now,
-            *_LIVE,
-        )
+        _live(select(AccessToken), tenant_id, now)
+        .where(AccessToken.client_pk == client_pk, AccessToken.self_made.is_(self_made))
         .order_by(AccessToken.created_at.desc(), AccessToken.digest)
         .offset(offset)
         .limit(most)
@@ -236,20 +234,10 @@ def list_live_tokens(
 
 def find_live_token(tenant_id: int, client_pk: int, expiry_month: int, digest: bytes, now: int) -> AccessToken | None:
     """One live token of a client, by its key."""
-    statement = (
-        select(AccessToken)
-        .join(Client, and_(Client.tenant_id == AccessToken.tenant_id, Client.id == AccessToken.client_pk))
-        .join(Tenant, Tenant.id == AccessToken.tenant_id)
-        .where(
-            AccessToken.tenant_id == tenant_id,
-            AccessToken.expiry_month == expiry_month,
-            AccessToken.digest == digest,
-            AccessToken.client_pk == client_pk,
-            AccessToken.expires_at > now,
-            *_LIVE,
-        )
-        .execution_options(populate_existing=True)
+    statement = _live(select(AccessToken), tenant_id, now).where(
+        AccessToken.expiry_month == expiry_month, AccessToken.digest == digest, AccessToken.client_pk == client_pk
     )
+    statement = statement.execution_options(populate_existing=True)
     return db.session.scalars(statement).first()
 
 
@@ -262,15 +250,8 @@ def count_live_tokens(tenant_id: int, client_pks: list[int], now: int) -> dict[i
     if not client_pks:
         return {}
     live = (
-        select(AccessToken.client_pk, AccessToken.expires_at)
-        .join(Client, and_(Client.tenant_id == AccessToken.tenant_id, Client.id == AccessToken.client_pk))
-        .join(Tenant, Tenant.id == AccessToken.tenant_id)
-        .where(
-            AccessToken.tenant_id == tenant_id,
-            AccessToken.client_pk.in_(client_pks),
-            AccessToken.expires_at > now,
-            *_LIVE,
-        )
+        _live(select(AccessToken.client_pk, AccessToken.expires_at), tenant_id, now)
+        .where(AccessToken.client_pk.in_(client_pks))
         .limit(COUNT_LIMIT)
         .subquery()
     )
