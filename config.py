@@ -34,6 +34,8 @@ class Config:
     SECRET_KEY: str
     SECRET_KEY_FALLBACKS: tuple[str, ...] = ()
     SQLALCHEMY_DATABASE_URI: str = "sqlite:///keyporter.db"
+    #: Where failed attempts are counted; None means in the database.
+    REDIS_URL: str | None = None
     #: How many proxies in front of us may set X-Forwarded-For, -Proto and -Host.
     TRUSTED_PROXIES: int = 0
     #: The port that loopback and *.localhost addresses are printed with.
@@ -45,10 +47,14 @@ class Config:
     TENANT_CACHE_SECONDS: int = 30
     #: Seconds a statement may wait for the database before the request is answered with 503.
     DATABASE_TIMEOUT_SECONDS: int = 5
+    #: True: tell PostgreSQL which tenant each statement is for, see app/isolation/rows.py.
+    ROW_LEVEL_SECURITY: bool = False
     #: True only for `flask demo`: adds the sample app and the sample API.
     DEMO: bool = False
     #: The folder of the SQLite file and of the demo's notes; None means instance/.
     INSTANCE_PATH: str | None = None
+    #: True only in tests: key addresses of clients (jwks_uri) may lead to this machine.
+    JWKS_ON_LOOPBACK: bool = False
     TESTING: bool = False
     #: Seconds a page's form stays valid; as long as a session lives.
     WTF_CSRF_TIME_LIMIT: int | None = None
@@ -72,7 +78,7 @@ class Config:
         """
         problems: list[str] = []
         secret_key = _read(env, "SECRET_KEY") or ""
-        if len(secret_key) < SECRET_KEY_MIN_LENGTH:
+        if len(secret_key.strip()) < SECRET_KEY_MIN_LENGTH:
             problem = "SECRET_KEY is missing or too short. Make one:  flask secret-key"
             if not env.get("FLASK_RUN_FROM_CLI"):
                 raise ConfigError(problem)
@@ -83,10 +89,16 @@ class Config:
         if any(len(key) < SECRET_KEY_MIN_LENGTH for key in fallbacks):
             # Whoever guesses one of them signs cookies with it as well as with the current one.
             raise ConfigError("A key in SECRET_KEY_FALLBACKS is too short.")
+        database_url = _database_url(_read(env, "DATABASE_URL"))
+        row_level_security = _number(env, "ROW_LEVEL_SECURITY", default=0, least=0, most=1) == 1
+        if row_level_security and database_url.startswith("sqlite"):
+            raise ConfigError("ROW_LEVEL_SECURITY needs PostgreSQL.")
         return cls(
             SECRET_KEY=secret_key,
             SECRET_KEY_FALLBACKS=fallbacks,
-            SQLALCHEMY_DATABASE_URI=_database_url(_read(env, "DATABASE_URL")),
+            SQLALCHEMY_DATABASE_URI=database_url,
+            ROW_LEVEL_SECURITY=row_level_security,
+            REDIS_URL=_redis_url(_read(env, "REDIS_URL")),
             TRUSTED_PROXIES=_number(env, "TRUSTED_PROXIES", default=0, least=0, most=10),
             PORT=_number(env, "PORT", default=8000, least=1, most=65535),
             PRODUCT_NAME=env.get("PRODUCT_NAME") or "Keyporter",
@@ -135,6 +147,20 @@ def _database_url(url: str | None) -> str:
         url = "postgresql://" + url.removeprefix("postgres://")
     if not url.startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
         raise ConfigError("DATABASE_URL must start with postgresql:// or sqlite://.")
+    return url
+
+
+def _redis_url(url: str | None) -> str | None:
+    if not url:
+        return None
+    # Not at the top: most deployments have none.
+    from redis.connection import parse_url
+
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        # Not the error's text: the address may hold a password.
+        raise ConfigError("REDIS_URL must be an address like redis://host:6379/0 or rediss://host:6379/0.") from error
     return url
 
 

@@ -40,7 +40,7 @@ backlog = 2048
 control_socket_disable = True
 
 # Threads for waiting on the database; a process for each core to compute on.
-worker_class = "gthread"
+worker_class = "app.worker.TimedWorker"
 threads = 4
 # The code is loaded once, and a mistake in it stops the start instead of every worker.
 preload_app = True

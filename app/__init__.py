@@ -16,6 +16,7 @@ def create_app(config: Config) -> Flask:
 
     from app import (
         accounts,
+        attempts,
         audit,
         client_manager,
         clients,
@@ -28,6 +29,8 @@ def create_app(config: Config) -> Flask:
         logs,
         oauth,
         operation,
+        retries,
+        row_level_security,
         tenants,
         tokens,
         transport,
@@ -41,6 +44,7 @@ def create_app(config: Config) -> Flask:
     app.jinja_env.globals["product_name"] = config.PRODUCT_NAME
 
     extensions.init_app(app)
+    retries.init_app(app)
     logs.init_app(app)
     errors.init_app(app)
     headers.init_app(app)
@@ -51,6 +55,7 @@ def create_app(config: Config) -> Flask:
     app.register_blueprint(health.bp)
     words.init_app(app)
     audit.init_app(app)
+    attempts.init_app(app)
     accounts.init_app(app)
     clients.init_app(app)
     tokens.init_app(app)
@@ -58,5 +63,6 @@ def create_app(config: Config) -> Flask:
     consent.init_app(app)
     client_manager.init_app(app)
     operation.init_app(app, config.problems)
+    row_level_security.init_app(app)
     demo.init_app(app)
     return app

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 from argon2 import PasswordHasher
@@ -26,7 +27,7 @@ from keyporter import token_format
 SHA256 = "sha256"
 ARGON2ID = "argon2id"
 
-#: Seconds for which a process remembers that a typed secret was right.
+#: Seconds for which a process remembers that a secret was right, counted from its last use.
 VERIFIED_SECONDS = 60
 _VERIFIED_MOST = 10_000
 
@@ -45,6 +46,26 @@ def new_access_token(expires_at: int) -> str:
 def new_authorization_code(expires_at: int) -> str:
     """A new authorization code that expires at ``expires_at`` (epoch seconds)."""
     return _new(token_format.AUTHORIZATION_CODE, token_format.month_of(expires_at))
+
+
+def new_refresh_token(expires_at: int) -> str:
+    """A new refresh token whose family ends at ``expires_at`` (epoch seconds)."""
+    return _new(token_format.REFRESH_TOKEN, token_format.month_of(expires_at))
+
+
+def new_device_code(expires_at: int) -> str:
+    """A new device code that expires at ``expires_at`` (epoch seconds)."""
+    return _new(token_format.DEVICE_CODE, token_format.month_of(expires_at))
+
+
+def new_user_code() -> str:
+    """Eight letters for a person to type, 34 bits: no vowels, so no words, and nothing that looks like a digit."""
+    return "".join(secrets.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(8))
+
+
+def new_request_uri() -> str:
+    """A handle for a pushed authorization request (RFC 9126 section 2.2), 172 bits."""
+    return f"urn:ietf:params:oauth:request_uri:{_random_text(token_format.RANDOM_LENGTH)}"
 
 
 def new_client_secret() -> str:
@@ -92,7 +113,7 @@ class StoredSecret:
     """What the database keeps of a secret: which algorithm made ``value`` from it."""
 
     algorithm: str
-    value: str
+    value: str = field(repr=False)
 
 
 def store_generated(secret: str) -> StoredSecret:
@@ -125,22 +146,28 @@ def check_password(password: str, password_hash: str | None) -> bool:
     return found and password_hash is not None
 
 
-def spend_the_time_of_a_check() -> None:
-    """Take as long as checking a typed secret.
+def spend_the_time_of_checks(count: int) -> None:
+    """Take as long as checking ``count`` typed secrets; nothing if ``count`` is not positive.
 
-    Called when authentication fails before any slow hash was computed, so that
-    an unknown client cannot be told from a wrong secret with a stopwatch.
+    Called when authentication fails, so that an unknown client cannot be told
+    from a wrong secret with a stopwatch.
     """
-    _matches_argon2("nobody", _nobodys_hash)
+    for _ in range(count):
+        _matches_argon2("nobody", _nobodys_hash)
+
+
+#: Who sent a secret, and from where: tenant, client, address.
+Place = tuple[int, str, str]
 
 
 class VerifiedSecrets:
-    """Remembers for a minute which typed secrets were right, so that only the first request pays for argon2id.
+    """Remembers which secrets were right a moment ago, so that only the first request of many pays for argon2id.
 
-    Keys are HMACs under a key that dies with the process; neither the secret
-    nor its hash can be read from them. A changed hash is a different key, so a
-    changed secret is never let in by memory. Failures are not remembered: an
-    attacker would choose how much memory we use.
+    A secret that was right in one place is not known in another. Keys are HMACs
+    under a key that dies with the process; neither the secret nor its hash can be
+    read from them. A changed hash is a different key, so a changed secret is
+    never let in by memory. Failures are not remembered: an attacker would choose
+    how much memory we use.
     """
 
     def __init__(self, seconds: int = VERIFIED_SECONDS, most: int = _VERIFIED_MOST) -> None:
@@ -149,37 +176,61 @@ class VerifiedSecrets:
         self._until: OrderedDict[bytes, float] = OrderedDict()
         self._lock = Lock()
 
-    def matches(self, secret: str, stored: StoredSecret) -> bool:
-        """As the function of this name, but fast for a typed secret that was right within the last minute."""
-        if stored.algorithm != ARGON2ID:
-            return matches(secret, stored)
-        key = hmac.digest(_process_key, _as_bytes(stored.value) + b"\0" + _as_bytes(secret), "sha256")
-        now = time.monotonic()
+    def knows(self, place: Place, secret: str, stored: StoredSecret) -> bool:
+        """True if ``remember`` or this function said so within the last minute: a secret in use stays known."""
+        key = self._key(place, secret, stored)
         with self._lock:
-            if self._until.get(key, 0.0) > now:
-                return True
-        if not matches(secret, stored):
-            return False
+            known = self._until.get(key, 0.0) > time.monotonic()
+            if known:
+                self._keep(key)
+        return known
+
+    def remember(self, place: Place, secret: str, stored: StoredSecret) -> None:
+        """Note that ``secret`` is the one behind ``stored``."""
+        key = self._key(place, secret, stored)
         with self._lock:
-            self._until[key] = now + self._seconds
-            self._until.move_to_end(key)
+            self._keep(key)
             while len(self._until) > self._most:
                 self._until.popitem(last=False)
-        return True
+
+    def _keep(self, key: bytes) -> None:
+        self._until[key] = time.monotonic() + self._seconds
+        self._until.move_to_end(key)
+
+    @staticmethod
+    def _key(place: Place, secret: str, stored: StoredSecret) -> bytes:
+        # As JSON, so that no two lists of texts are written alike.
+        written = json.dumps([*place, stored.algorithm, stored.value, secret])
+        return hmac.digest(_process_key, written.encode("ascii"), "sha256")
 
 
 _verified = VerifiedSecrets()
 
 
-def matches_any(secret: str, stored: Sequence[StoredSecret]) -> bool:
-    """True if ``secret`` is one of ``stored``. A failure takes at least the time of one slow check."""
+def was_verified(place: Place, secret: str, stored: Sequence[StoredSecret]) -> bool:
+    """True if ``secret`` is one of ``stored`` and this process found it right in that place within the last minute."""
+    return any(_verified.knows(place, secret, candidate) for candidate in stored)
+
+
+def matches_any(secret: str, stored: Sequence[StoredSecret], place: Place | None = None) -> bool:
+    """True if ``secret`` is one of ``stored``; was_verified then knows it in that place.
+
+    A failure takes as many slow checks as there are typed secrets in ``stored``.
+    """
     # Fast ones first: a generated secret must not wait for the hash of a typed one that is being retired.
-    for candidate in sorted(stored, key=lambda candidate: candidate.algorithm == ARGON2ID):
-        if _verified.matches(secret, candidate):
+    for candidate in sorted(stored, key=is_slow):
+        if place is not None and _verified.knows(place, secret, candidate):
             return True
-    if all(candidate.algorithm != ARGON2ID for candidate in stored):
-        spend_the_time_of_a_check()
+        if matches(secret, candidate):
+            if place is not None:
+                _verified.remember(place, secret, candidate)
+            return True
     return False
+
+
+def is_slow(stored: StoredSecret) -> bool:
+    """True if comparing with ``stored`` takes about 20 ms: a person chose it."""
+    return stored.algorithm == ARGON2ID
 
 
 def _matches_argon2(text: str, expected: str) -> bool:

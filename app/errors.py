@@ -24,13 +24,16 @@ from werkzeug.exceptions import (
     MethodNotAllowed,
     NotFound,
     ServiceUnavailable,
+    TooManyRequests,
 )
 
+from app.attempts.budget import TooManyAttempts
 from app.clients.registry import ClientGone
 from app.extensions import db
 from app.machine_paths import is_machine_path
 from app.oauth.requests import without_secret
 from app.tenants.current import TenantSuspended, UnknownHost
+from app.words import duration
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ _CODES = {
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
+    # RFC 6749 has no word for it; RFC 8628's slow_down means something else to programs.
+    429: "temporarily_unavailable",
     500: "server_error",
     503: "temporarily_unavailable",
 }
@@ -52,6 +57,7 @@ _TITLES = {
     405: "We cannot do that here",
     409: "Somebody else was faster",
     413: "This is too much",
+    429: "Too many tries",
     500: "Something broke on our side",
     503: "We cannot answer right now",
 }
@@ -69,6 +75,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(CSRFError, answer_expired_form)
     app.register_error_handler(ClientGone, answer_gone)
+    app.register_error_handler(TooManyAttempts, answer_too_many_attempts)
     app.register_error_handler(IntegrityError, answer_conflict)
     app.register_error_handler(DataError, answer_unstorable)
     for error in (OperationalError, InterfaceError, PoolTimeoutError, ProgrammingError):
@@ -114,6 +121,14 @@ def answer_gone(_error: ClientGone) -> Response | HTTPException:
     """Somebody deleted the client while it was being changed: as if it had never been there."""
     _undo()
     return answer_http_error(NotFound())
+
+
+def answer_too_many_attempts(error: TooManyAttempts) -> Response | HTTPException:
+    """Somebody failed too often. The same for whoever fails and for whoever would not have: nothing was evaluated."""
+    _undo()
+    log.info("too many attempts: %s", error.kind)
+    words = f"Too many tries. Wait {duration(error.retry_after)}."
+    return answer_http_error(TooManyRequests(words, retry_after=error.retry_after))
 
 
 def answer_conflict(error: IntegrityError) -> Response | HTTPException:
@@ -166,7 +181,7 @@ def _json(error: HTTPException) -> Response:
 def _machine_message(error: HTTPException) -> str:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         return f"Use {' or '.join(sorted(set(error.valid_methods) - {'HEAD', 'OPTIONS'}))}."
-    if isinstance(error, (UnknownHost, TenantSuspended)) or error.code in {400, 403}:
+    if isinstance(error, (UnknownHost, TenantSuspended)) or error.code in {400, 403, 429}:
         return error.description or ""
     return {404: "There is no such address.", 413: "The request is too large."}.get(
         error.code or 500, _MESSAGES.get(error.code or 500, "The request cannot be answered.")

@@ -1,6 +1,6 @@
 """The Flask extensions, created unbound, and how each database engine is set up.
 
-Imports nothing of app: every capability may import this module.
+Imports nothing of app but the guard of its engines: every capability may import this module.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import BigInteger, Engine, MetaData, event
 from sqlalchemy.orm import DeclarativeBase
 from werkzeug.routing import IntegerConverter, Map
+
+from app.isolation import guard, rows
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -58,6 +60,10 @@ def init_app(app: Flask) -> None:
     db.init_app(app)
     migrate.init_app(app, db, directory=str(_migrations_folder()))
     with app.app_context():
+        # First, so that a statement that is refused has not begun anything.
+        guard.watch(db.engine, db.metadata)
+        if app.config["ROW_LEVEL_SECURITY"]:
+            rows.watch(db.engine)
         if db.engine.dialect.name == "sqlite":
             _prepare_sqlite(db.engine)
 

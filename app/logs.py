@@ -14,6 +14,7 @@ import uuid
 from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
+from sqlalchemy import inspect
 
 log = logging.getLogger("keyporter.request")
 
@@ -23,11 +24,11 @@ _ID_ALPHABET = "23456789BCDFGHJKMNPQRTVWXYZ"
 _SECRETS = (
     # Our own tokens, codes and secrets: the kind and the month stay, they help and open nothing.
     # Wherever they stand: in "token%3Dkpa..." no word begins at the k.
-    (re.compile(r"(kp[arcs][0-9A-Za-z]{2})[0-9A-Za-z]{35}"), r"\1(hidden)"),
+    (re.compile(r"(kp[arcsd][0-9A-Za-z]{2})[0-9A-Za-z]{35}"), r"\1(hidden)"),
     (re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 (hidden)"),
     (
         re.compile(
-            r"(?i)\b(client_secret|secret|password|code|code_verifier|access_token|refresh_token|token|csrf_token|state)"
+            r"(?i)\b(client_secret|secret|password|code|code_verifier|access_token|refresh_token|device_code|user_code|client_assertion|request_uri|token|csrf_token|state)"
             r"(=|%3D|['\"]?\s*:\s*)('[^'\n]*'|\"[^\"\n]*\"|['\"]?[^\s&'\",;)}]+)"
         ),
         r"\1\2(hidden)",
@@ -165,12 +166,18 @@ def end_request(response: Response) -> Response:
             "status": response.status_code,
             "ms": round((time.perf_counter() - g.started) * 1000, 1),
             "client_id": g.get("log_client"),
-            "user_id": user.id if user else None,
+            "user_id": _id_of(user),
             "ip": request.remote_addr,
             "request_id": g.request_id,
         },
     )
     return response
+
+
+def _id_of(user: object | None) -> int | None:
+    """The id of a User, without asking the database: after a failure its attributes are gone, and so may that be."""
+    identity = inspect(user).identity if user is not None else None
+    return identity[-1] if identity else None
 
 
 def new_request_id() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: Where people answer consent, between the machine endpoints of the protocol.
 _PAGES = ("/oauth2/authorize",)
-_PREFIXES = ("/oauth2/", "/.well-known/", "/api/", "/healthz", "/readyz")
+_PREFIXES = ("/oauth2/", "/.well-known/", "/openapi.json", "/api/", "/healthz", "/readyz")
 
 
 def is_machine_path(path: str) -> bool:

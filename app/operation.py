@@ -12,7 +12,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import text
 
-from app import credentials, health
+from app import credentials, health, row_level_security
+from app.attempts import budget
 from app.command_line import Command, json_option, print_object, printable
 from app.extensions import db
 from app.tenants import registry
@@ -67,7 +68,7 @@ def secret_key() -> None:
 @with_appcontext
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Check configuration, database, migrations, clock and proxy. Exits with 1 on a problem."""
-    findings = [*_check_configuration(), *_check_database()]
+    findings = [*_check_configuration(), *_check_database(), *_check_redis()]
     healthy = all(finding.status != PROBLEM for finding in findings)
     if as_json:
         print_object({"ok": healthy, "checks": [asdict(finding) for finding in findings]}, as_json=True)
@@ -100,11 +101,31 @@ def _check_database() -> Iterator[Finding]:
         yield Finding(PROBLEM, "migrations", "The database is not migrated. Run:  flask db upgrade")
         return
     yield Finding(OK, "migrations", ", ".join(health.newest_revisions()))
+    if engine == "postgresql":
+        yield _check_row_level_security()
     tenants = registry.list_tenants()
     yield _check_proxy(tenants)
     yield from _check_plain_http(tenants)
     suspended = sum(tenant.status != ACTIVE for tenant in tenants)
     yield Finding(OK, "tenants", f"{len(tenants)}, {suspended} of them suspended")
+
+
+def _check_row_level_security() -> Finding:
+    state = row_level_security.find_state()
+    problem = state.find_problem()
+    if problem is None:
+        return Finding(OK, "row-level security", "on" if state.wanted else "off")
+    return Finding(WARNING if state.wanted else PROBLEM, "row-level security", problem)
+
+
+def _check_redis() -> Iterator[Finding]:
+    """Only where one is configured: without it the database counts."""
+    if current_app.config["REDIS_URL"] is None:
+        return
+    if budget.counter_answers():
+        yield Finding(OK, "redis", "answers")
+    else:
+        yield Finding(PROBLEM, "redis", "Redis does not answer, so the database counts. Check REDIS_URL.")
 
 
 def _check_plain_http(tenants: list[Tenant]) -> Iterator[Finding]:

@@ -1,8 +1,14 @@
-"""https, or this machine: no credential travels in the clear."""
+"""How a request arrives: one target, a body that is whole, and https, or this machine.
+
+What two readers could understand in two ways is refused, whatever a proxy in
+front made of it; and no credential travels in the clear.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flask import Flask, g, redirect, request
@@ -17,16 +23,39 @@ from app.tenants.registry import is_loopback_host
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
+#: Scheme and authority of a request line that holds a whole address (RFC 9112 section 3.2.2).
+_ABSOLUTE = re.compile(r"([A-Za-z]+)://([^/?#]*)")
+
 
 def init_app(app: Flask) -> None:
     """After the tenants: the host must be known to be somebody's before anything is redirected to it."""
+    app.wsgi_app = _with_whole_body(app.wsgi_app)  # type: ignore[method-assign, assignment]
     proxies = app.config["TRUSTED_PROXIES"]
     if proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
         )
+    app.before_request(require_one_target)
     app.before_request(require_plain_path)
+    app.before_request(require_plain_body)
     app.before_request(require_https)
+
+
+def require_one_target() -> None:
+    """400 for a request line that leads elsewhere than Host does, or that goes on behind a ``#``.
+
+    A proxy goes by the request line where it names a host (RFC 9112 section 3.2.2), and we go by Host:
+    one request would be two tenants'.
+    """
+    target: str = request.environ.get("RAW_URI", "/")
+    if "#" in target:
+        raise BadRequest("The address holds a #.")
+    if target.startswith("/"):
+        return
+    named = _ABSOLUTE.match(target)
+    own = (request.scheme, request.environ.get("HTTP_HOST", "").lower())
+    if named is None or (named[1].lower(), named[2].lower()) != own:
+        raise BadRequest("The request line and the Host header name different addresses.")
 
 
 def require_plain_path() -> None:
@@ -37,6 +66,18 @@ def require_plain_path() -> None:
     """
     if request.environ.get("PATH_INFO", "").startswith("//"):
         raise NotFound
+
+
+def require_plain_body() -> None:
+    """400 for a body that no form and no program of ours sends.
+
+    One that is encoded beside being sent in chunks gunicorn would hand on as if it were not. Of a page's form in
+    parts we have none, and its parsers meet surprises: a part without a name is a crash in Flask-WTF.
+    """
+    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise BadRequest("Send the body without any transfer coding but chunked.")
+    if request.mimetype.startswith("multipart/") and not is_machine_path(request.path):
+        raise BadRequest("No form here is sent in parts.")
 
 
 def require_https() -> ResponseReturnValue | None:
@@ -52,3 +93,56 @@ def require_https() -> ResponseReturnValue | None:
     query = without_secret(request.query_string.decode("ascii", "replace"))
     # Encoded again: the path is decoded, and what was "%0A" or "%3F" must be neither a line break nor a query.
     return redirect(f"{current_tenant.base_url}{quote(request.path)}{'?' if query else ''}{query}", 301)
+
+
+class _WholeBody:
+    """A request's body that is refused with 400 if it cannot be read to its end (RFC 9112 section 8).
+
+    gunicorn raises errors of its own for chunks that are none, and says nothing
+    when the client hangs up before it has sent what Content-Length announced:
+    half a form would pass for a whole one.
+    """
+
+    def __init__(self, stream: Any, length: str) -> None:
+        self._stream = stream
+        self._missing = int(length) if length.isascii() and length.isdigit() else 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._count(self._stream.read, size)
+        if self._missing > 0 and (size < 0 or (not data and size > 0)):
+            raise BadRequest("The body is shorter than its Content-Length.")
+        return data
+
+    def readline(self, size: int = -1) -> bytes:
+        line = self._count(self._stream.readline, size)
+        if self._missing > 0 and not line and size != 0:
+            raise BadRequest("The body is shorter than its Content-Length.")
+        return line
+
+    def readlines(self, _hint: int = -1) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> _WholeBody:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def _count(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            data = read(size)
+        except Exception as error:
+            raise BadRequest("The body cannot be read.") from error
+        self._missing -= len(data)
+        return data
+
+
+def _with_whole_body(inner: Any) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["wsgi.input"] = _WholeBody(environ["wsgi.input"], environ.get("CONTENT_LENGTH", ""))
+        return inner(environ, start_response)  # type: ignore[no-any-return]
+
+    return wsgi

@@ -55,6 +55,12 @@ def ago(epoch: int, now: int) -> str:
     return f"{count} {unit}{'' if count == 1 else 's'} ago"
 
 
+def duration(seconds: int) -> str:
+    """How long somebody has to wait, rounded up: ``40 seconds``, ``2 minutes``."""
+    count, unit = (-(-seconds // _MINUTE), "minute") if seconds >= _MINUTE else (seconds, "second")
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
 def moment(epoch: int, text: str | None = None) -> Markup:
     """A ``<time>`` element that reads ``text``, or the day; its title gives the minute in UTC."""
     at = datetime.fromtimestamp(epoch, UTC)

@@ -24,6 +24,8 @@ class AccessToken:
     scope: str
     issued_at: int
     expires_at: int
+    #: Where it may be used (RFC 8707); none means everywhere.
+    audience: tuple[str, ...] = ()
     user_id: str | None = None
     user_email: str | None = None
     user_name: str | None = None

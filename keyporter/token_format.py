@@ -4,7 +4,7 @@
 for the month of expiry (base 62, months since January 2020; ``00`` where there
 is none), 29 random characters (172 bits) and a CRC-32 in base 62. A string that
 is not of this shape is refused without asking anybody, and secret scanners can
-search for ``\\bkp[arcs][0-9A-Za-z]{37}\\b``.
+search for ``\\bkp[arcsd][0-9A-Za-z]{37}\\b``.
 
 The checksum is no protection: it finds typing errors and noise, not forgeries.
 """
@@ -22,6 +22,7 @@ ACCESS_TOKEN = "a"
 REFRESH_TOKEN = "r"
 AUTHORIZATION_CODE = "c"
 CLIENT_SECRET = "s"
+DEVICE_CODE = "d"
 
 _CHECKSUM_LENGTH = 6
 _DIGITS = {character: value for value, character in enumerate(ALPHABET)}

@@ -27,9 +27,12 @@ def run_migrations_offline() -> None:
 
 def run_migrations_online() -> None:
     with db.engine.connect() as connection:
+        connection.execution_options(across_tenants="migration")
         context.configure(
             connection=connection,
             target_metadata=db.metadata,
+            # SQLite can undo DDL too; without this Alembic would commit each revision, and let others in between.
+            transactional_ddl=True,
             **current_app.extensions["migrate"].configure_args,
         )
         with context.begin_transaction():
@@ -44,6 +47,8 @@ def _wait_for_others(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
         connection.exec_driver_sql("SET LOCAL statement_timeout = '0'")
+        # Row-level security, if it is on, hides the rows of all tenants from who does not say this.
+        connection.exec_driver_sql("SELECT set_config('keyporter.tenant', 'all', true)")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
 
 

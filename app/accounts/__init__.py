@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask) -> None:
-    from app.accounts import session
+    # Importing the views adds their routes to the blueprint.
+    from app.accounts import confirm_views, session  # noqa: F401
     from app.accounts.commands import user_commands
     from app.accounts.views import bp
 

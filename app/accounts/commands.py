@@ -11,6 +11,7 @@ from app import credentials
 from app.accounts import registry
 from app.accounts.models import User
 from app.accounts.registry import UserError
+from app.attempts import budget
 from app.audit import log as audit
 from app.audit.log import OPERATOR, Target
 from app.command_line import (
@@ -117,6 +118,23 @@ def enable(email: str, slug: str) -> None:
     audit.record(user.tenant_id, "user.enabled", OPERATOR, _target(user))
     db.session.commit()
     say(f"{user.email} is enabled.")
+
+
+@user_commands.command("unlock")
+@email_argument
+@tenant_option
+def unlock(email: str, slug: str) -> None:
+    """Let a user who gave a wrong password too often try again at once.
+
+    It ends by itself, two minutes after the first wrong one.
+
+    Example: flask user unlock ana@acme.example --tenant acme
+    """
+    user = _get_user(slug, email)
+    audit.record(user.tenant_id, "user.unlocked", OPERATOR, _target(user))
+    db.session.commit()
+    budget.clear(user.tenant_id, budget.ACCOUNT, user.email_key)
+    say(f"{user.email} can try again.")
 
 
 def _get_user(slug: str, email: str) -> User:

@@ -1,4 +1,4 @@
-"""The forms of sign-in and sign-out."""
+"""The forms of sign-in, of giving the password again, and of sign-out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ class SignInForm(FlaskForm):
         "Password", validators=[InputRequired("Enter your password."), Length(max=PASSWORD_MAX_LENGTH)]
     )
     submit = SubmitField("Sign in")
+
+
+class ConfirmForm(FlaskForm):
+    """The password again. Its name is nobody else's: it may travel together with another form's fields."""
+
+    confirm_password = PasswordField(
+        "Password", validators=[InputRequired("Enter your password."), Length(max=PASSWORD_MAX_LENGTH)]
+    )
 
 
 class SignOutForm(FlaskForm):

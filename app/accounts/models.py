@@ -56,4 +56,6 @@ class UserSession(Model):
     user_id: Mapped[int]
     user_generation: Mapped[int]
     signed_in_at: Mapped[int]
+    #: When the person last gave the password: at sign-in, or again before something dangerous.
+    confirmed_at: Mapped[int]
     expires_at: Mapped[int]

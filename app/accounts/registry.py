@@ -25,8 +25,13 @@ def find_user_by_email(tenant_id: int, email: str) -> User | None:
     """The user of that address, whatever its case; None for text that is no address."""
     if not _EMAIL.fullmatch(email.strip()):
         return None
-    statement = select(User).where(User.tenant_id == tenant_id, User.email_key == _key(email))
+    statement = select(User).where(User.tenant_id == tenant_id, User.email_key == email_key(email))
     return db.session.scalars(statement).first()
+
+
+def email_key(email: str) -> str:
+    """``email`` as it is compared: without the spaces around it, whatever its case."""
+    return email.strip().casefold()
 
 
 def find_user(tenant_id: int, user_id: int) -> User | None:
@@ -56,7 +61,7 @@ def create_user(
     user = User(
         tenant_id=tenant_id,
         email=email,
-        email_key=_key(email),
+        email_key=email_key(email),
         name=name,
         role=ADMIN if admin else MEMBER,
         password_hash=None if password is None else credentials.hash_password(_checked_password(password)),
@@ -96,6 +101,7 @@ def add_session(user: User, digest: bytes, now: int, expires_at: int) -> None:
             user_id=user.id,
             user_generation=user.generation,
             signed_in_at=now,
+            confirmed_at=now,
             expires_at=expires_at,
         )
     )
@@ -116,6 +122,31 @@ def find_signed_in_user(tenant_id: int, digest: bytes, now: int) -> User | None:
         .execution_options(populate_existing=True)
     )
     return db.session.scalars(statement).first()
+
+
+def find_sign_in_time(tenant_id: int, digest: bytes) -> int | None:
+    """Epoch seconds at which the session began; None if there is none of that digest."""
+    statement = select(UserSession.signed_in_at)
+    return db.session.scalar(statement.where(UserSession.tenant_id == tenant_id, UserSession.digest == digest))
+
+
+def find_confirmation_time(tenant_id: int, digest: bytes) -> int | None:
+    """Epoch seconds at which the password was last given in that session; None if there is none of that digest."""
+    statement = select(UserSession.confirmed_at)
+    return db.session.scalar(statement.where(UserSession.tenant_id == tenant_id, UserSession.digest == digest))
+
+
+def confirm_session(tenant_id: int, digest: bytes, new_digest: bytes, now: int) -> bool:
+    """Note that the password was given at ``now`` (epoch seconds), under another id from now on; False if it ended."""
+    confirmed = update(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest == digest)
+    values = {"digest": new_digest, "confirmed_at": now}
+    return int(db.session.execute(confirmed.values(values)).rowcount) == 1  # type: ignore[attr-defined]
+
+
+def rename_session(tenant_id: int, digest: bytes, new_digest: bytes) -> bool:
+    """Let the session go on under another id; False if it has ended, or did so already."""
+    renamed = update(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest == digest)
+    return int(db.session.execute(renamed.values(digest=new_digest)).rowcount) == 1  # type: ignore[attr-defined]
 
 
 def end_session(tenant_id: int, digest: bytes) -> None:
@@ -139,10 +170,6 @@ def _end_sessions(tenant_id: int, user_id: int) -> None:
 
 def _update(tenant_id: int, user_id: int, **values: object) -> None:
     db.session.execute(update(User).where(User.tenant_id == tenant_id, User.id == user_id).values(**values))
-
-
-def _key(email: str) -> str:
-    return email.strip().casefold()
 
 
 def _checked_password(password: str) -> str:

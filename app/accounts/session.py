@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import ParamSpec, cast
+from typing import Any, ParamSpec, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, abort, g, redirect, request, session, url_for
@@ -24,6 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import credentials
 from app.accounts import registry
 from app.accounts.models import User
+from app.attempts import budget
+from app.attempts.budget import Budget
 from app.audit.log import Actor
 from app.machine_paths import is_machine_path
 from app.tenants.current import current_tenant, find_tenant
@@ -33,7 +35,15 @@ P = ParamSpec("P")
 #: Seconds for which a browser stays signed in.
 SESSION_SECONDS = 12 * 3600
 
+#: Seconds for which a password that was given counts for what is dangerous.
+CONFIRMED_SECONDS = 10 * 60
+
+#: Seconds for which a new sign-in counts for the request that asked for it, and how many of these a browser remembers.
+NEW_SIGN_IN_SECONDS = 15 * 60
+_MOST_AWAITED = 5
+
 _SESSION_ID = "sid"
+_AWAITED = "awaited"
 
 
 class TenantSessionInterface(SecureCookieSessionInterface):
@@ -90,7 +100,10 @@ def init_app(app: Flask) -> None:
 def sign_in(user: User) -> None:
     """Start a new session for ``user``; what the browser had before, CSRF token included, is over."""
     now = int(time.time())
+    awaited = _awaited()
     sign_out()
+    if awaited:
+        session[_AWAITED] = [[name, now] for name, _ in awaited]
     session_id = credentials.new_session_id()
     session[_SESSION_ID] = session_id
     registry.add_session(user, credentials.digest(session_id), now, now + SESSION_SECONDS)
@@ -104,6 +117,81 @@ def sign_out() -> None:
         registry.end_session(current_tenant.id, credentials.digest(session_id))
     session.clear()
     g.user = None
+
+
+def confirm() -> bool:
+    """The person has given the password again; False if the session has ended meanwhile.
+
+    It goes on under another id: copies of its cookie are over.
+    """
+    session_id, new_id = session[_SESSION_ID], credentials.new_session_id()
+    digests = credentials.digest(session_id), credentials.digest(new_id)
+    if not registry.confirm_session(current_tenant.id, *digests, int(time.time())):
+        return False
+    session[_SESSION_ID] = new_id
+    return True
+
+
+def is_recently_confirmed() -> bool:
+    """True if this browser's session was signed in, or the password given again, within CONFIRMED_SECONDS."""
+    session_id = session.get(_SESSION_ID)
+    if not isinstance(session_id, str):
+        return False
+    confirmed_at = registry.find_confirmation_time(current_tenant.id, credentials.digest(session_id))
+    return confirmed_at is not None and time.time() - confirmed_at < CONFIRMED_SECONDS
+
+
+def budgets_of_password(email: str) -> tuple[Budget, ...]:
+    """What a try at the password of ``email`` counts against, in this request: the address and the account."""
+    return (budget.ADDRESS, budget.source_of(request.remote_addr)), (budget.ACCOUNT, registry.email_key(email))
+
+
+def await_new_sign_in(name: str) -> None:
+    """Remember in this browser that the request of that ``name`` waits until somebody gives a password.
+
+    A session from before does not count, however young. Only the last few are
+    remembered: whoever forgets one is asked once more.
+    """
+    session[_AWAITED] = [*(kept for kept in _awaited() if kept[0] != name), [name, None]][-_MOST_AWAITED:]
+
+
+def has_new_sign_in(name: str) -> bool:
+    """True if somebody signed in after the request of that ``name`` asked for it, and not long ago."""
+    signed_in_at = dict(_awaited()).get(name)
+    return signed_in_at is not None and 0 <= time.time() - signed_in_at <= NEW_SIGN_IN_SECONDS
+
+
+def spend_new_sign_in(name: str) -> str | None:
+    """The request of that ``name`` is being answered: the next one like it asks again.
+
+    A copy of the cookie would remember the sign-in all the same, so the session gets
+    another id: the one returned, for go_on_as(). None if nothing was remembered.
+    """
+    session_id = session.get(_SESSION_ID)
+    if not isinstance(session_id, str) or not has_new_sign_in(name):
+        return None
+    new_id = credentials.new_session_id()
+    digests = credentials.digest(session_id), credentials.digest(new_id)
+    return new_id if registry.rename_session(current_tenant.id, *digests) else None
+
+
+def go_on_as(session_id: str, name: str) -> None:
+    """Put into the cookie what spend_new_sign_in did, once that is committed."""
+    session[_SESSION_ID] = session_id
+    session[_AWAITED] = [awaited for awaited in _awaited() if awaited[0] != name]
+
+
+def _awaited() -> list[list[Any]]:
+    """Name, and epoch seconds of the sign-in that followed: None while there was none."""
+    return cast("list[list[Any]]", session.get(_AWAITED, []))
+
+
+def find_sign_in_time() -> int | None:
+    """Epoch seconds at which this browser's session began; None if nobody is signed in."""
+    session_id = session.get(_SESSION_ID)
+    if not isinstance(session_id, str):
+        return None
+    return registry.find_sign_in_time(current_tenant.id, credentials.digest(session_id))
 
 
 def find_signed_in_user() -> User | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, current_app, g, redirect, render_template, request, url_for
@@ -13,10 +14,15 @@ from app import credentials
 from app.accounts import registry, session
 from app.accounts.forms import SignInForm, SignOutForm
 from app.accounts.models import User
+from app.attempts import budget
+from app.attempts.budget import TooManyAttempts
 from app.audit import log as audit
 from app.audit.log import Actor, Target
 from app.extensions import db
 from app.tenants.current import current_tenant, runs_again_if_tenant_changes
+from app.words import duration
+
+log = logging.getLogger(__name__)
 
 bp = Blueprint("accounts", __name__)
 
@@ -34,6 +40,26 @@ class Continuation:
 
     app_name: str
     form_action: str
+    #: What the app says the person's e-mail address is; empty if it says nothing.
+    login_hint: str = ""
+    #: True: whoever is signed in has to give a password all the same.
+    wants_new_sign_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a password was not accepted, as the page says it."""
+
+    text: str
+    status: int = 422
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def refuse_to_wait(error: TooManyAttempts) -> Refusal:
+    """The answer to a try that was not even evaluated; it says nothing of the account, nor whether there is one."""
+    log.info("%s", error)
+    text = f"Too many tries. Wait {duration(error.retry_after)}."
+    return Refusal(text, 429, {"Retry-After": str(error.retry_after)})
 
 
 def describe_continuation(app: Flask, path: str, describe: Callable[[str], Continuation | None]) -> None:
@@ -59,32 +85,28 @@ def sign_in() -> ResponseReturnValue:
     in the same time.
     """
     next_url = session.local_path(request.args.get("next"))
-    if request.method == "GET" and session.find_signed_in_user() is not None:
-        return redirect(next_url or url_for("accounts.start"))
     continuation = _find_continuation(next_url)
+    signed_in = session.find_signed_in_user()
+    if request.method == "GET" and signed_in is not None and not (continuation and continuation.wants_new_sign_in):
+        return redirect(next_url or url_for("accounts.start"))
     if continuation is not None:
         g.form_action = continuation.form_action
-    form = SignInForm()
-    error = None
+    form = SignInForm(email=(continuation and continuation.login_hint) or (signed_in.email if signed_in else ""))
+    refusal = None
     if form.validate_on_submit():
-        user = _authenticate(form.email.data or "", form.password.data or "")
-        if user is not None:
-            session.sign_in(user)
-            audit.record(current_tenant.id, "login.ok", session.current_actor(), _target(user))
-            db.session.commit()
+        refusal = _try_to_sign_in(form.email.data or "", form.password.data or "")
+        if refusal is None:
             return redirect(next_url or url_for("accounts.start"), 303)
-        db.session.commit()
-        error = "Email or password is wrong."
-    status = 200 if request.method == "GET" else 422
-    return (
-        render_template(
-            "accounts/sign_in.html",
-            form=form,
-            error=error,
-            continue_to=continuation.app_name if continuation else None,
-        ),
-        status,
+    page = render_template(
+        "accounts/sign_in.html",
+        form=form,
+        error=refusal.text if refusal else None,
+        continue_to=continuation.app_name if continuation else None,
+        signed_in=signed_in,
     )
+    if refusal is not None:
+        return page, refusal.status, refusal.headers
+    return page, 200 if request.method == "GET" else 422
 
 
 @bp.post("/logout")
@@ -93,10 +115,24 @@ def sign_out() -> ResponseReturnValue:
     SignOutForm().validate()
     user = session.find_signed_in_user()
     if user is not None:
-        audit.record(current_tenant.id, "login.ended", session.current_actor(), _target(user))
+        audit.record(current_tenant.id, "login.ended", session.current_actor(), target_of(user))
     session.sign_out()
     db.session.commit()
     return redirect(session.local_path(request.args.get("next")) or url_for("accounts.sign_in"), 303)
+
+
+def _try_to_sign_in(email: str, password: str) -> Refusal | None:
+    """Sign in whoever that is and return None, or say why not."""
+    budgets = session.budgets_of_password(email)
+    try:
+        user = budget.try_once(current_tenant.id, budgets, lambda: _authenticate(email, password))
+    except TooManyAttempts as error:
+        return refuse_to_wait(error)
+    if user is not None:
+        session.sign_in(user)
+        audit.record(current_tenant.id, "login.ok", session.current_actor(), target_of(user))
+    db.session.commit()
+    return None if user else Refusal("Email or password is wrong.")
 
 
 def _authenticate(email: str, password: str) -> User | None:
@@ -110,7 +146,7 @@ def _authenticate(email: str, password: str) -> User | None:
         "login.failed",
         Actor("system", "sign-in", address=request.remote_addr, request_id=g.get("request_id")),
         # The typed address may be a password typed into the wrong field: it is kept only if it is a user's.
-        Target("user", "unknown") if user is None else _target(user),
+        Target("user", "unknown") if user is None else target_of(user),
         _why_failed(user, right=right),
     )
     return None
@@ -122,7 +158,8 @@ def _why_failed(user: User | None, *, right: bool) -> str:
     return "The user is disabled." if right else "Wrong password."
 
 
-def _target(user: User) -> Target:
+def target_of(user: User) -> Target:
+    """``user`` for the audit log."""
     return Target(kind="user", name=user.email, id=user.id)
 
 

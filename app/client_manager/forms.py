@@ -75,6 +75,12 @@ class DetailsForm(FlaskForm):
             raise ValidationError(str(error)) from error
 
 
+class EditForm(DetailsForm):
+    """The details as they are to be; ``seen`` says what they were when the form was shown."""
+
+    seen = HiddenField()
+
+
 class SecretFields(FlaskForm):
     """A form that sets a secret, which its answer shows once. ``form_id`` is good for one such answer."""
 

@@ -7,6 +7,7 @@ import time
 from flask import Response, make_response, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
+from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
 from app.audit import log as audit
 from app.client_manager import sent_forms
@@ -29,6 +30,7 @@ _STOPS = {
 
 @bp.route("/<row_id:client_pk>/secret", methods=["GET", "POST"])
 @admin_required
+@recently_confirmed(cancel_to=".show_client")
 def change_secret(client_pk: int) -> ResponseReturnValue:
     """Set a new secret, random unless somebody prefers their own, and show it once."""
     client = find_or_404(current_tenant.id, client_pk)

@@ -7,6 +7,7 @@ import time
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
 from app.audit import log as audit
 from app.client_manager.blueprint import bp, find_or_404, target_of, tokens_in_words
@@ -64,6 +65,7 @@ def turn_on(client_pk: int) -> ResponseReturnValue:
 
 @bp.route("/<row_id:client_pk>/delete", methods=["GET", "POST"])
 @admin_required
+@recently_confirmed(cancel_to=".show_client")
 def delete_client(client_pk: int) -> ResponseReturnValue:
     """Delete the client once its name was typed. What was done to it stays in the audit log."""
     client = find_or_404(current_tenant.id, client_pk)

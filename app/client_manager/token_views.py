@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from wtforms.fields import SelectChoice  # type: ignore[attr-defined]
 
 from app import credentials
+from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
 from app.audit import log as audit
 from app.client_manager import sent_forms, snippets
@@ -30,6 +31,7 @@ _LIFETIMES = {"1 year": 365 * _DAY, "180 days": 180 * _DAY, "90 days": 90 * _DAY
 
 @bp.route("/<row_id:client_pk>/tokens/new", methods=["GET", "POST"])
 @admin_required
+@recently_confirmed(cancel_to=".show_client")
 def generate_token(client_pk: int) -> ResponseReturnValue:
     """Ask for a name and a lifetime, then show the new token once."""
     client = find_or_404(current_tenant.id, client_pk)
@@ -65,7 +67,7 @@ def _generate(client: Client, form: GenerateTokenForm, now: int) -> Response:
     actor = current_actor()
     name = registry.check_name(form.name.data)
     token = store.new_token(now + int(form.lasts.data))
-    store.save_client_token(registered, token, scope="", now=now, name=name, made_by=actor.name)
+    store.save_client_token(registered, token, scope=registered.default_scope, now=now, name=name, made_by=actor.name)
     note = f"“{name}”, {credentials.hint(token.text)}, works until {in_words(token.expires_at)}."
     audit.record(current_tenant.id, "token.issued", actor, target_of(client), note)
     db.session.commit()
@@ -151,6 +153,7 @@ class _LiveTokens:
 
 @bp.route("/<row_id:client_pk>/revoke-all", methods=["GET", "POST"])
 @admin_required
+@recently_confirmed(cancel_to=".show_client")
 def revoke_all(client_pk: int) -> ResponseReturnValue:
     """Ask, then end every token of the client at once, those that are being made right now too."""
     client = find_or_404(current_tenant.id, client_pk)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from flask import Response, abort, flash, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from app import credentials
+from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
 from app.audit import log as audit
 from app.client_manager import sent_forms, snippets
 from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, page_number, target_of
-from app.client_manager.forms import CreateClientForm, DetailsForm, attach
+from app.client_manager.forms import CreateClientForm, EditForm, attach
 from app.clients import registry
 from app.clients.models import Client
 from app.clients.registry import ID_TAKEN_MESSAGE, ClientError
@@ -58,6 +60,7 @@ def _search_text() -> str:
 
 @bp.route("/new", methods=["GET", "POST"])
 @admin_required
+@recently_confirmed(cancel_to=".list_clients")
 def create_client() -> ResponseReturnValue:
     """Offer a random ID and secret, both editable; then make the client and show the secret once.
 
@@ -172,9 +175,12 @@ def show_client(client_pk: int) -> ResponseReturnValue:
 def edit_client(client_pk: int) -> ResponseReturnValue:
     """Change the name, the description or the client ID. Tokens go on."""
     client = find_or_404(current_tenant.id, client_pk)
-    form = DetailsForm(obj=client)
+    form, now_there = EditForm(obj=client), _mark_of_details(client)
     if request.method != "POST":
+        form.seen.data = now_there
         return render_template("client_manager/edit.html", form=form, client=client)
+    if form.seen.data != now_there:
+        return _show_what_is_there(form, client, now_there)
     if form.validate():
         try:
             _edit(client, form)
@@ -186,7 +192,23 @@ def edit_client(client_pk: int) -> ResponseReturnValue:
     return render_template("client_manager/edit.html", form=form, client=client), 422
 
 
-def _edit(client: Client, form: DetailsForm) -> None:
+def _mark_of_details(client: Client) -> str:
+    """By which a form knows whether the details are still those it was shown with."""
+    return credentials.digest(json.dumps([client.name, client.description, client.client_id])).hex()
+
+
+def _show_what_is_there(form: EditForm, client: Client, now_there: str) -> ResponseReturnValue:
+    """Two admins edit one client: the second one's form would quietly take back what the first one changed."""
+    form.validate()
+    form.seen.data = now_there
+    now_called = f"It is called “{client.name}” now, with the ID {client.client_id}."
+    form.seen.errors = [
+        f"Somebody else changed this client while this page was open. {now_called} Check, then save again."
+    ]
+    return render_template("client_manager/edit.html", form=form, client=client), 409
+
+
+def _edit(client: Client, form: EditForm) -> None:
     before = (client.name, client.description, client.client_id)
     if form.client_id.data != client.client_id:
         if any(credentials.matches(form.client_id.data, known) for known in client.known_secrets()):

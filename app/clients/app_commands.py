@@ -11,8 +11,16 @@ import click
 from app.audit import log as audit
 from app.audit.log import NO_TENANT, OPERATOR, Target
 from app.clients import app_registry, redirect_uris, registry
-from app.clients.commands import client_id_argument, overlap_option
 from app.clients.models import App
+from app.clients.options import (
+    client_id_argument,
+    describe_keys,
+    keys_options,
+    no_keys_option,
+    no_secret_option,
+    overlap_option,
+    read_keys,
+)
 from app.clients.redirect_uris import RedirectUriError
 from app.clients.registry import OVERLAPS, ClientError, NewSecret
 from app.command_line import (
@@ -53,14 +61,20 @@ all_tenants_option = click.option(
 @click.option(
     "--redirect-uri",
     "uris",
-    required=True,
     multiple=True,
-    help="Where answers go: https, http on loopback, or a scheme like com.example.app:/; may be given again.",
+    help="Where answers go: https, http on loopback, or a scheme like com.example.app:/; may be given again. "
+    "Needed unless the app uses the device grant alone.",
 )
 @click.option("--publisher", default="", help="Who made the app, as people read it.")
 @click.option("--public", is_flag=True, help="An app that can keep no secret (phone, desktop, browser): PKCE instead.")
 @click.option("--first-party", is_flag=True, help="You vouch for the app: people are not asked.")
 @click.option("--require-pkce", is_flag=True, help="Refuse requests without PKCE. Public apps always need it.")
+@click.option("--require-par", is_flag=True, help="Refuse authorization requests that were not pushed before.")
+@click.option("--refresh-tokens", is_flag=True, help="The app gets refresh tokens.")
+@click.option("--device-grant", is_flag=True, help="The app may connect devices that have no browser.")
+@click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long its tokens live; else as the tenant's.")
+@no_secret_option
+@keys_options
 @tenants_option
 @all_tenants_option
 @json_option
@@ -71,6 +85,13 @@ def create(
     public: bool,
     first_party: bool,
     require_pkce: bool,
+    require_par: bool,
+    refresh_tokens: bool,
+    device_grant: bool,
+    token_lifetime: int | None,
+    no_secret: bool,
+    jwks_file: str | None,
+    jwks_uri: str | None,
     slugs: tuple[str, ...],
     all_tenants: bool,
     as_json: bool,
@@ -81,12 +102,19 @@ def create(
     """
     if bool(slugs) == all_tenants:
         raise click.UsageError("Say --tenant TENANT (once or more) or --all-tenants.")
+    if not uris and not device_grant:
+        raise click.UsageError("Say --redirect-uri URI (once or more), or --device-grant.")
+    keys = read_keys(jwks_file, jwks_uri)
+    has_keys = any(keys.values())
+    if (public and (has_keys or no_secret)) or (no_secret and not has_keys):
+        raise click.UsageError("--no-secret needs keys, and a --public app has neither secret nor keys.")
     chosen = get_tenants(slugs)
     now = int(time.time())
-    secret = None if public else registry.generate_secret()
+    secret = None if public or no_secret else registry.generate_secret()
     app = app_registry.create_app(
         name=name, redirect_uris=uris, now=now, secret=secret.stored if secret else None, publisher=publisher,
-        first_party=first_party, pkce_required=public or require_pkce,
+        first_party=first_party, pkce_required=public or require_pkce, par_required=require_par,
+        refresh_tokens=refresh_tokens, device_grant=device_grant, token_lifetime=token_lifetime, **keys,
     )  # fmt: skip
     audit.record(NO_TENANT, "app.created", OPERATOR, _target(app))
     _turn_on(app, None if all_tenants else [tenant.id for tenant in chosen], now)
@@ -118,17 +146,49 @@ def show(client_id: str, as_json: bool) -> None:
 @click.option("--name", help="What people read.")
 @click.option("--publisher", help="Who made the app, as people read it.")
 @click.option("--redirect-uri", "uris", multiple=True, metavar="URI", help="Replaces all it had; may be repeated.")
+@click.option("--require-par/--no-require-par", default=None, help="Refuse requests that were not pushed before.")
+@click.option("--refresh-tokens/--no-refresh-tokens", default=None, help="The app gets refresh tokens, or no longer.")
+@click.option("--device-grant/--no-device-grant", default=None, help="The app may connect devices, or no longer.")
+@click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long new tokens live; 0: as the tenant's.")
+@keys_options
+@no_keys_option
 @json_option
-def change(client_id: str, name: str | None, publisher: str | None, uris: tuple[str, ...], as_json: bool) -> None:
-    """Change an app's name, publisher or redirect URIs. Consents and tokens go on.
+def change(
+    client_id: str,
+    name: str | None,
+    publisher: str | None,
+    uris: tuple[str, ...],
+    require_par: bool | None,
+    refresh_tokens: bool | None,
+    device_grant: bool | None,
+    token_lifetime: int | None,
+    jwks_file: str | None,
+    jwks_uri: str | None,
+    no_keys: bool,
+    as_json: bool,
+) -> None:
+    """Change an app. Consents and tokens go on.
 
     Example: flask app set app_8JqT2mX0pL4w --redirect-uri https://field.example/cb --redirect-uri https://new.example/cb
     """
-    if name is None and publisher is None and not uris:
-        raise click.UsageError("Say what to change: --name, --publisher or --redirect-uri.")
+    if no_keys and (jwks_file is not None or jwks_uri is not None):
+        raise click.UsageError("Say --no-keys, or which keys.")
+    keys = no_keys or jwks_file or jwks_uri
+    given = {
+        "name": name, "publisher": publisher, "redirect URIs": uris or None, "pushed requests": require_par,
+        "refresh tokens": refresh_tokens, "device grant": device_grant, "token lifetime": token_lifetime,
+        "keys": keys or None,
+    }  # fmt: skip
+    changed = [what for what, value in given.items() if value is not None]
+    if not changed:
+        raise click.UsageError("Say what to change: --name, --publisher, --redirect-uri, --refresh-tokens, ...")
     app = _get_app(client_id)
-    app_registry.change_app(app, name=name, publisher=publisher, redirect_uris=uris)
-    changed = [what for what, value in (("name", name), ("publisher", publisher), ("redirect URIs", uris)) if value]
+    app_registry.change_app(
+        app, name=name, publisher=publisher, redirect_uris=uris, par_required=require_par,
+        refresh_tokens=refresh_tokens, device_grant=device_grant, token_lifetime=token_lifetime,
+    )  # fmt: skip
+    if keys:
+        registry.change_keys(app, **read_keys(jwks_file, jwks_uri))
     audit.record(NO_TENANT, "app.changed", OPERATOR, _target(app), f"Changed: {', '.join(changed)}.")
     described = _describe(app)
     db.session.commit()
@@ -254,10 +314,15 @@ def _describe(app: App) -> dict[str, Any]:
         "client_id": app.client_id,
         "name": app.name,
         "publisher": app.publisher,
-        "redirect_uris": app.redirect_uris.split("\n"),
+        "redirect_uris": [uri for uri in app.redirect_uris.split("\n") if uri],
         "public": app.public,
         "first_party": app.first_party,
         "pkce_required": app.public or app.pkce_required,
+        "par_required": app.par_required,
+        "refresh_tokens": app.refresh_tokens,
+        "device_grant": app.device_grant,
+        "token_lifetime": app.token_lifetime,
+        **describe_keys(app),
         "all_tenants": app.all_tenants,
         "tenants": app_registry.list_tenants_of(app),
         "disabled": app.disabled,

@@ -12,7 +12,7 @@ from app.audit import log as audit
 from app.audit.log import OPERATOR, Target
 from app.clients import redirect_uris as uri_rules
 from app.clients.models import APP_ID_PREFIX, App, Client
-from app.clients.registry import check_name
+from app.clients.registry import LONGEST_LIFETIME, check_name, check_token_lifetime
 from app.credentials import StoredSecret
 from app.extensions import db
 from app.tenants.models import Tenant
@@ -30,20 +30,33 @@ def create_app(
     publisher: str = "",
     first_party: bool = False,
     pkce_required: bool = False,
+    par_required: bool = False,
+    refresh_tokens: bool = False,
+    device_grant: bool = False,
+    token_lifetime: int | None = None,
     all_tenants: bool = False,
     client_id: str | None = None,
+    jwks: str | None = None,
+    jwks_uri: str | None = None,
 ) -> App:
-    """Register an app; without a ``secret`` it is a public one (RFC 6749 section 2.1).
+    """Register an app; with neither a ``secret`` nor keys it is a public one (RFC 6749 section 2.1).
 
-    Raises ClientError for the name, RedirectUriError for a redirect URI.
+    Keys are as app/clients/keys.py checked them. Raises ClientError for the name
+    and the lifetime, RedirectUriError for a redirect URI.
     """
     app = App(
         client_id=client_id or credentials.new_client_id(APP_ID_PREFIX),
         name=check_name(name),
         publisher=" ".join(publisher.split())[:80],
         redirect_uris="\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris)),
-        public=secret is None,
+        public=secret is None and jwks is None and jwks_uri is None,
+        jwks=jwks,
+        jwks_uri=jwks_uri,
         pkce_required=pkce_required,
+        par_required=par_required,
+        refresh_tokens=refresh_tokens,
+        device_grant=device_grant,
+        token_lifetime=None if token_lifetime is None else check_token_lifetime(token_lifetime, LONGEST_LIFETIME),
         first_party=first_party,
         all_tenants=all_tenants,
         secret_algorithm=secret.algorithm if secret else None,
@@ -57,12 +70,31 @@ def create_app(
 
 
 def change_app(
-    app: App, *, name: str | None = None, publisher: str | None = None, redirect_uris: Sequence[str] = ()
+    app: App,
+    *,
+    name: str | None = None,
+    publisher: str | None = None,
+    redirect_uris: Sequence[str] = (),
+    par_required: bool | None = None,
+    refresh_tokens: bool | None = None,
+    device_grant: bool | None = None,
+    token_lifetime: int | None = None,
 ) -> None:
     """Change what is given of ``app``; ``redirect_uris`` replace all it had. Consents and tokens go on.
 
-    Raises ClientError for the name, RedirectUriError for a redirect URI.
+    Without the grant it has no use for refresh tokens that it holds; they wait
+    for it. A ``token_lifetime`` of 0 is the tenant's again. Raises ClientError
+    for the name and the lifetime, RedirectUriError for a redirect URI.
     """
+    for option, value in (
+        ("par_required", par_required),
+        ("refresh_tokens", refresh_tokens),
+        ("device_grant", device_grant),
+    ):
+        if value is not None:
+            setattr(app, option, value)
+    if token_lifetime is not None:
+        app.token_lifetime = check_token_lifetime(token_lifetime, LONGEST_LIFETIME) if token_lifetime else None
     if name is not None:
         app.name = check_name(name)
     if publisher is not None:
@@ -87,6 +119,7 @@ def list_tenants_of(app: App) -> list[str]:
         select(Tenant.slug)
         .join(Client, Client.tenant_id == Tenant.id)
         .where(Client.app_id == app.id, Client.disabled.is_(False))
+        .execution_options(across_tenants="app_tenants")
     )
     return list(db.session.scalars(statement.order_by(Tenant.slug)))
 
@@ -94,7 +127,7 @@ def list_tenants_of(app: App) -> list[str]:
 def list_tenant_ids_of(app: App) -> list[int]:
     """The ids of the tenants that ``app`` is turned on for."""
     statement = select(Client.tenant_id).where(Client.app_id == app.id, Client.disabled.is_(False))
-    return list(db.session.scalars(statement))
+    return list(db.session.scalars(statement.execution_options(across_tenants="app_tenants")))
 
 
 def turn_on(app: App, tenant_id: int, now: int) -> None:
@@ -133,7 +166,7 @@ def turn_on_everywhere(app: App, now: int) -> None:
         update(Client)
         .where(Client.app_id == app.id, Client.disabled.is_(True))
         .values(disabled=False, version=Client.version + 1)
-        .execution_options(synchronize_session=False)
+        .execution_options(synchronize_session=False, across_tenants="app_on_all")
     )
     rows = select(
         Tenant.id,
@@ -152,7 +185,7 @@ def turn_on_everywhere(app: App, now: int) -> None:
         "tenant_id", "id", "client_id", "app_id", "name", "description", "disabled", "generation", "version",
         "created_at", "created_by",
     )  # fmt: skip
-    db.session.execute(insert(Client).from_select(columns, rows))
+    db.session.execute(insert(Client).from_select(columns, rows).execution_options(across_tenants="app_on_all"))
 
 
 def turn_on_for_new_tenant(tenant: Tenant) -> None:

@@ -14,6 +14,15 @@ from app.audit.log import OPERATOR, Target
 from app.clients import registry
 from app.clients.app_registry import OPERATOR_NAME
 from app.clients.models import Client
+from app.clients.options import (
+    client_id_argument,
+    describe_keys,
+    keys_options,
+    no_keys_option,
+    no_secret_option,
+    overlap_option,
+    read_keys,
+)
 from app.clients.registry import OVERLAPS, ClientError, ClientGone, NewSecret
 from app.command_line import (
     CommandGroup,
@@ -30,6 +39,7 @@ from app.command_line import (
     yes_option,
 )
 from app.extensions import db
+from app.tenants import registry as tenants
 
 client_commands = CommandGroup(
     "client",
@@ -37,18 +47,18 @@ client_commands = CommandGroup(
     help="Make and change API clients: programs that see all data of one tenant.",
 )
 
-client_id_argument = click.argument("client_id")
 secret_option = click.option(
     "--secret-stdin",
     is_flag=True,
     help="Read the client secret from standard input. Left out: a random one is made and printed once.",
 )
-overlap_option = click.option(
-    "--overlap",
-    type=click.Choice(list(OVERLAPS)),
-    default="24h",
-    show_default=True,
-    help="When the old secret stops.",
+scope_option = click.option(
+    "--scope",
+    metavar="SCOPES",
+    help="The scopes it may ask for, in one pair of quotes; '': all that the tenant offers.",
+)
+default_scope_option = click.option(
+    "--default-scope", metavar="SCOPES", help="What it gets when it asks for none; '': all that it may ask for."
 )
 
 
@@ -57,28 +67,52 @@ overlap_option = click.option(
 @click.option("--name", required=True, help="What admins read, for example 'Power BI'.")
 @click.option("--client-id", help="The client ID. Left out: a random one.")
 @secret_option
+@no_secret_option
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long its tokens live; else as the tenant's.")
+@scope_option
+@default_scope_option
+@click.option("--resource-server", is_flag=True, help="An API: it may introspect all tokens of the tenant.")
+@keys_options
 @json_option
 def create(
-    slug: str, name: str, client_id: str | None, secret_stdin: bool, token_lifetime: int | None, as_json: bool
+    slug: str,
+    name: str,
+    client_id: str | None,
+    secret_stdin: bool,
+    no_secret: bool,
+    token_lifetime: int | None,
+    scope: str | None,
+    default_scope: str | None,
+    resource_server: bool,
+    jwks_file: str | None,
+    jwks_uri: str | None,
+    as_json: bool,
 ) -> None:
     """Make an API client.
 
     Example: flask client create --tenant acme --name "Power BI"
     """
+    if secret_stdin and (no_secret or jwks_file == "-"):
+        raise click.UsageError("--secret-stdin goes neither with --no-secret nor with keys on standard input.")
     tenant = get_tenant(slug)
     if token_lifetime is not None:
         registry.check_token_lifetime(token_lifetime, tenant.token_lifetime_max)
     client_id = registry.check_client_id(client_id or credentials.new_client_id())
-    secret = _read_secret(client_id) if secret_stdin else registry.generate_secret()
+    scope, default_scope = registry.check_scopes(scope or "", default_scope or "", _offered(tenant.id))
+    keys = read_keys(jwks_file, jwks_uri)
+    secret = _read_secret(client_id) if secret_stdin else None if no_secret else registry.generate_secret()
     client = registry.create_api_client(
         tenant.id,
         name=name,
         client_id=client_id,
-        secret=secret.stored,
+        secret=secret.stored if secret else None,
         created_by=OPERATOR_NAME,
         now=int(time.time()),
         token_lifetime=token_lifetime,
+        scope=scope,
+        default_scope=default_scope,
+        resource_server=resource_server,
+        **keys,
     )
     audit.record(tenant.id, "client.created", OPERATOR, _target(client), client.name)
     db.session.commit()
@@ -101,6 +135,62 @@ def list_all(slug: str, as_json: bool) -> None:
 def show(client_id: str, slug: str, as_json: bool) -> None:
     """Show an API client. Its secret cannot be shown: we do not have it."""
     print_object(_describe(_get_api_client(slug, client_id)), as_json=as_json)
+
+
+@client_commands.command("set")
+@client_id_argument
+@tenant_option
+@scope_option
+@default_scope_option
+@click.option("--resource-server/--no-resource-server", default=None, help="An API may introspect all tokens of it.")
+@click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long new tokens live; 0: as the tenant's.")
+@keys_options
+@no_keys_option
+@json_option
+def change(
+    client_id: str,
+    slug: str,
+    scope: str | None,
+    default_scope: str | None,
+    resource_server: bool | None,
+    token_lifetime: int | None,
+    jwks_file: str | None,
+    jwks_uri: str | None,
+    no_keys: bool,
+    as_json: bool,
+) -> None:
+    """Change what a client may do. Its tokens go on.
+
+    Of an app: what it may ask for on this tenant, and how long its tokens live here.
+
+    Example: flask client set power-bi --tenant acme --scope "reports:read" --token-lifetime 3600
+    """
+    keys_change = no_keys or jwks_file is not None or jwks_uri is not None
+    if no_keys and (jwks_file is not None or jwks_uri is not None):
+        raise click.UsageError("Say --no-keys, or which keys.")
+    own = keys_change or resource_server is not None
+    client = _get_api_client(slug, client_id) if own else get_client(slug, client_id)
+    changed = []
+    if scope is not None or default_scope is not None:
+        _change_scopes(client, scope, default_scope)
+        changed.append("scope")
+    if resource_server is not None:
+        registry.mark_resource_server(client, resource_server)
+        changed.append("resource server")
+    if token_lifetime is not None:
+        most = get_tenant(slug).token_lifetime_max
+        seconds = registry.check_token_lifetime(token_lifetime, most) if token_lifetime else None
+        registry.change_token_lifetime(client, seconds)
+        changed.append("token lifetime")
+    if keys_change:
+        registry.change_keys(client, **read_keys(jwks_file, jwks_uri))
+        changed.append("keys")
+    if not changed:
+        raise click.UsageError("Say what to change: --scope, --resource-server, --token-lifetime, --jwks-file, ...")
+    audit.record(client.tenant_id, "client.changed", OPERATOR, _target(client), f"Changed: {', '.join(changed)}.")
+    described = _describe(client)
+    db.session.commit()
+    print_object(described, as_json=as_json)
 
 
 @client_commands.command("rotate-secret")
@@ -196,6 +286,17 @@ def _get_api_client(slug: str, client_id: str) -> Client:
     return client
 
 
+def _offered(tenant_id: int) -> frozenset[str]:
+    return frozenset(scope.name for scope in tenants.list_scopes(tenant_id))
+
+
+def _change_scopes(client: Client, scope: str | None, default_scope: str | None) -> None:
+    """Change those that are given, and check both together."""
+    most = client.scope if scope is None else scope
+    least = client.default_scope if default_scope is None else default_scope
+    registry.change_scopes(client, *registry.check_scopes(most, least, _offered(client.tenant_id)))
+
+
 def _read_secret(client_id: str) -> NewSecret:
     """The secret on standard input. A weak one is taken, with a warning: old clients are moved in so."""
     try:
@@ -219,6 +320,10 @@ def _describe(client: Client) -> dict[str, Any]:
         "description": client.description,
         "disabled": client.disabled,
         "token_lifetime": client.token_lifetime,
+        "scope": client.scope,
+        "default_scope": client.default_scope,
+        "resource_server": client.resource_server,
+        **describe_keys(client),
         "secret_created_at": client.secret_created_at,
         "old_secret_stops_at": client.old_secret_stops_at,
         "created_at": client.created_at,
@@ -226,16 +331,16 @@ def _describe(client: Client) -> dict[str, Any]:
     }
 
 
-def _print_with_secret(client: Client, secret: NewSecret, *, was_given: bool, as_json: bool) -> None:
-    """Show the client with its secret: this is the only time.
+def _print_with_secret(client: Client, secret: NewSecret | None, *, was_given: bool, as_json: bool) -> None:
+    """Show the client with its secret, if it has one: this is the only time.
 
     To a person not the secret that they gave themselves; a program gets all
     members, however the client was made.
     """
     described = _describe(client)
-    if as_json or not was_given:
+    if secret is not None and (as_json or not was_given):
         described = {"client_id": client.client_id, "client_secret": secret.text, **described}
-    if not was_given:
+    if secret is not None and not was_given:
         say("The secret is shown this once.")
     print_object(described, as_json=as_json)
 

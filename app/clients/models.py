@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.credentials import StoredSecret
@@ -41,7 +41,16 @@ class SecretColumns:
         return self.live_secrets(now=-1)
 
 
-class App(SecretColumns, Model):
+class KeyColumns:
+    """Public keys by which the client may authenticate instead of a secret (RFC 7523 section 3)."""
+
+    #: A JWK set as JSON (RFC 7517), pasted.
+    jwks: Mapped[str | None]
+    #: Or the https address of one, read when a key is needed.
+    jwks_uri: Mapped[str | None]
+
+
+class App(SecretColumns, KeyColumns, Model):
     """An authorization-code client that the operator registers once (RFC 6749 section 2).
 
     Turning it on for a tenant makes a Client row of that tenant which points here.
@@ -59,6 +68,14 @@ class App(SecretColumns, Model):
     #: A public app has no secret and must use PKCE (RFC 8252 section 8.4).
     public: Mapped[bool] = mapped_column(default=False)
     pkce_required: Mapped[bool] = mapped_column(default=False)
+    #: True: authorization requests must have been pushed (RFC 9126).
+    par_required: Mapped[bool] = mapped_column(default=False)
+    #: True: the app gets refresh tokens (RFC 6749 section 6).
+    refresh_tokens: Mapped[bool] = mapped_column(default=False)
+    #: True: the app may use the device authorization grant (RFC 8628).
+    device_grant: Mapped[bool] = mapped_column(default=False)
+    #: Seconds that its access tokens live; None means the tenant's.
+    token_lifetime: Mapped[int | None]
     #: The operator vouches for it: people are not asked for consent.
     first_party: Mapped[bool] = mapped_column(default=False)
     #: True: tenants made later get it too.
@@ -69,7 +86,7 @@ class App(SecretColumns, Model):
     created_at: Mapped[int]
 
 
-class Client(SecretColumns, Model):
+class Client(SecretColumns, KeyColumns, Model):
     """An OAuth client of one tenant: an API client with secrets of its own, or an app turned on for the tenant.
 
     ``generation`` is carried by tokens and codes; they are valid only while it
@@ -78,10 +95,7 @@ class Client(SecretColumns, Model):
     """
 
     __tablename__ = "client"
-    __table_args__ = (
-        UniqueConstraint("tenant_id", "client_id"),
-        Index("ix_client_app", "app_id"),
-    )
+    __table_args__ = (UniqueConstraint("tenant_id", "client_id"),)
 
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[int] = mapped_column(primary_key=True, default=new_id, autoincrement=False)
@@ -95,6 +109,12 @@ class Client(SecretColumns, Model):
     version: Mapped[int] = mapped_column(default=0)
     #: Seconds; None means the tenant's.
     token_lifetime: Mapped[int | None]
+    #: Scopes it may ask for, space-separated; empty means all that the tenant offers, and everything.
+    scope: Mapped[str] = mapped_column(default="")
+    #: What it gets when it asks for none; empty means all that it may have.
+    default_scope: Mapped[str] = mapped_column(default="")
+    #: True: it may introspect every token of the tenant (RFC 7662).
+    resource_server: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[int]
     #: Whose name the manage page shows.
     created_by: Mapped[str]

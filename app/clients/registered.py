@@ -13,6 +13,8 @@ from app.credentials import StoredSecret
 #: RFC 6749's names of the grants.
 CLIENT_CREDENTIALS = "client_credentials"
 AUTHORIZATION_CODE = "authorization_code"
+REFRESH_TOKEN = "refresh_token"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,9 @@ class RegisteredApp:
     public: bool
     pkce_required: bool
     first_party: bool
+    par_required: bool
+    refresh_tokens: bool
+    device_grant: bool
     secret_in_url_at: int | None
     created_at: int
 
@@ -45,7 +50,15 @@ class RegisteredClient(ClientMixin):
     disabled: bool
     #: Seconds; None means the tenant's.
     token_lifetime: int | None
+    #: Scopes it may ask for; none means all that the tenant offers, and everything.
+    scopes: frozenset[str]
+    #: Space-separated; what it gets when it asks for none.
+    default_scope: str
+    resource_server: bool
     secrets: tuple[StoredSecret, ...]
+    #: A JWK set as JSON, or the address of one.
+    jwks: str | None
+    jwks_uri: str | None
     app_id: int | None
     app: RegisteredApp | None
 
@@ -75,9 +88,9 @@ class RegisteredClient(ClientMixin):
         return uris[0] if len(uris) == 1 else None
 
     def get_allowed_scope(self, scope: str | None) -> str:
-        # Duplicates collapse; order means nothing (RFC 6749 section 3.3). What the tenant does not offer was
-        # refused before, see TenantAuthorizationServer.validate_requested_scope. Empty: everything.
-        return " ".join(dict.fromkeys((scope or "").split()))
+        # Duplicates collapse; order means nothing (RFC 6749 section 3.3). What the tenant or the client's own list
+        # does not offer was refused before, see TenantAuthorizationServer.check_scope. Empty: everything.
+        return " ".join(dict.fromkeys((scope or "").split() or self.default_scope.split()))
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         return self.app is not None and redirect_uris.is_registered(redirect_uri, self.app.redirect_uris)
@@ -86,7 +99,24 @@ class RegisteredClient(ClientMixin):
         return credentials.matches_any(client_secret, self.secrets)
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        # Whoever knows a public client's ID is nobody in particular: no answer about tokens (RFC 7662 section 4).
+        if method == "none" and endpoint == "introspection":
+            return False
+        if method == "private_key_jwt":
+            return not self.is_public and (self.jwks is not None or self.jwks_uri is not None)
         return (method == "none") == self.is_public
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == (AUTHORIZATION_CODE if self.app is not None else CLIENT_CREDENTIALS)
+        return grant_type in self.grant_types
+
+    @property
+    def grant_types(self) -> tuple[str, ...]:
+        """What it may do at the token endpoint, by RFC 6749's names."""
+        if self.app is None:
+            return (CLIENT_CREDENTIALS,)
+        granted = [AUTHORIZATION_CODE]
+        if self.app.refresh_tokens:
+            granted.append(REFRESH_TOKEN)
+        if self.app.device_grant:
+            granted.append(DEVICE_CODE)
+        return tuple(granted)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from app import credentials
@@ -13,7 +14,7 @@ from app.clients.models import APP_ID_PREFIX, App, Client
 from app.clients.registered import RegisteredApp, RegisteredClient
 from app.credentials import StoredSecret
 from app.extensions import db
-from app.tenants.models import Tenant
+from app.tenants.models import ONE_YEAR, Tenant
 
 #: Other characters break in some tools: HTTP Basic splits at the first colon, and many clients skip the
 #: form-encoding that RFC 6749 section 2.3.1 asks for.
@@ -28,8 +29,11 @@ _COMMON = frozenset({"password", "passwort", "secret", "clientsecret", "mysecret
 
 #: Seconds; below it a program would do nothing but ask for tokens.
 SHORTEST_LIFETIME = 60
+#: What any tenant may allow at the most: ten years.
+LONGEST_LIFETIME = 10 * ONE_YEAR
 
 CHARACTERS_MESSAGE = "Use letters, digits, and . _ ~ - only. Other characters break in some tools."
+NEITHER_MESSAGE = "It needs a secret or keys: without both it could not prove who it is."
 ID_TAKEN_MESSAGE = "This ID is taken in your organisation."
 
 #: When an old secret stops, by the word a person or a command chooses; seconds.
@@ -40,7 +44,7 @@ class ClientError(ValueError):
     """A client cannot be made or changed like this.
 
     The text is for a person; ``field`` names what it is about: "name",
-    "client_id", "secret" or "token_lifetime".
+    "client_id", "secret", "token_lifetime", "scope", "default_scope", "jwks" or "jwks_uri".
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -99,8 +103,13 @@ def find_registered_client_and_version(
         name=client.name if app is None else app.name,
         generation=client.generation,
         disabled=client.disabled or (app is not None and app.disabled),
-        token_lifetime=client.token_lifetime,
+        token_lifetime=client.token_lifetime or (app.token_lifetime if app is not None else None),
+        scopes=frozenset(client.scope.split()),
+        default_scope=client.default_scope or client.scope,
+        resource_server=client.resource_server,
         secrets=secrets_owner.live_secrets(now),
+        jwks=secrets_owner.jwks,
+        jwks_uri=secrets_owner.jwks_uri,
         app_id=client.app_id,
         app=None if app is None else _registered_app(app),
     )
@@ -114,9 +123,36 @@ def _registered_app(app: App) -> RegisteredApp:
         public=app.public,
         pkce_required=app.public or app.pkce_required,
         first_party=app.first_party,
+        par_required=app.par_required,
+        refresh_tokens=app.refresh_tokens,
+        device_grant=app.device_grant,
         secret_in_url_at=app.secret_in_url_at,
         created_at=app.created_at,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFeatures:
+    """What at least one client of a tenant may do."""
+
+    refresh_tokens: bool
+    device_grant: bool
+    keys: bool
+
+
+def find_features(tenant_id: int) -> ClientFeatures:
+    """What the tenant's clients, apps that are on for it included, may do; one statement."""
+    live = (
+        select(literal(1))
+        .select_from(Client)
+        .outerjoin(App, App.id == Client.app_id)
+        .where(Client.tenant_id == tenant_id, Client.disabled.is_(False))
+        .where(or_(App.id.is_(None), App.disabled.is_(False)))
+    )
+    keys = or_(*(column.is_not(None) for column in (Client.jwks, Client.jwks_uri, App.jwks, App.jwks_uri)))
+    asked = (live.where(condition).exists() for condition in (App.refresh_tokens, App.device_grant, keys))
+    found: Any = db.session.execute(select(*asked)).one()
+    return ClientFeatures(refresh_tokens=found[0], device_grant=found[1], keys=found[2])
 
 
 def find_api_client(tenant_id: int, client_pk: int) -> Client | None:
@@ -149,7 +185,7 @@ def list_api_clients(tenant_id: int, *, search: str = "", offset: int = 0, most:
 class NewSecret:
     """A secret on its way to a person; ``stored`` is all that the database gets of it."""
 
-    text: str
+    text: str = field(repr=False)
     stored: StoredSecret
 
 
@@ -216,25 +252,38 @@ def create_api_client(
     *,
     name: str,
     client_id: str,
-    secret: StoredSecret,
+    secret: StoredSecret | None,
     created_by: str,
     now: int,
     description: str = "",
     token_lifetime: int | None = None,
+    scope: str = "",
+    default_scope: str = "",
+    resource_server: bool = False,
+    jwks: str | None = None,
+    jwks_uri: str | None = None,
 ) -> Client:
-    """Add an API client. Raises ClientError, for an ID that is taken too.
+    """Add an API client. Raises ClientError, for an ID that is taken too; see check_scopes for the scopes.
 
-    The unique constraint decides between two who choose the same ID at once.
+    One without a ``secret`` needs keys, as app/clients/keys.py checked them. The
+    unique constraint decides between two who choose the same ID at once.
     """
+    if secret is None and jwks is None and jwks_uri is None:
+        raise ClientError("secret", NEITHER_MESSAGE)
     client = Client(
         tenant_id=tenant_id,
         client_id=check_client_id(client_id),
         name=check_name(name),
         description=" ".join(description.split())[:500],
         token_lifetime=token_lifetime,
-        secret_algorithm=secret.algorithm,
-        secret_value=secret.value,
-        secret_created_at=now,
+        scope=scope,
+        default_scope=default_scope,
+        resource_server=resource_server,
+        jwks=jwks,
+        jwks_uri=jwks_uri,
+        secret_algorithm=secret.algorithm if secret else None,
+        secret_value=secret.value if secret else None,
+        secret_created_at=now if secret else None,
         created_at=now,
         created_by=created_by,
     )
@@ -244,6 +293,52 @@ def create_api_client(
     except IntegrityError as error:
         raise ClientError("client_id", ID_TAKEN_MESSAGE) from error
     return client
+
+
+def check_scopes(scope: str, default_scope: str, offered: frozenset[str]) -> tuple[str, str]:
+    """What a client may have and what it gets by default, as they are stored. Raises ClientError.
+
+    Both name scopes of the tenant's catalogue (``offered``); what is given by
+    default must be among what it may have.
+    """
+    most, least = set(scope.split()), set(default_scope.split())
+    unknown = sorted((most | least) - offered)
+    if unknown:
+        raise ClientError("scope", f"The tenant has no scope '{unknown[0]}'.")
+    if most and not least <= most:
+        raise ClientError("default_scope", "The default scopes must be among those that the client may have.")
+    return " ".join(sorted(most)), " ".join(sorted(least))
+
+
+def change_scopes(client: Client, scope: str, default_scope: str) -> None:
+    """Change what the client may ask for; both as check_scopes returned them. Its tokens keep what they have."""
+    _change(client, scope=scope, default_scope=default_scope)
+
+
+def change_token_lifetime(client: Client, seconds: int | None) -> None:
+    """Let new tokens of the client live so long, see check_token_lifetime; None: as long as the tenant says."""
+    _change(client, token_lifetime=seconds)
+
+
+def mark_resource_server(client: Client, resource_server: bool) -> None:
+    """Let the client introspect every token of its tenant (RFC 7662), or no longer."""
+    _change(client, resource_server=resource_server)
+
+
+def change_keys(owner: Client | App, *, jwks: str | None, jwks_uri: str | None) -> None:
+    """Replace the keys by which the client may authenticate, both None: have none. Both as app/clients/keys.py says.
+
+    Raises ClientError for a public app, and for a client that would be left with nothing to prove itself by.
+    """
+    if isinstance(owner, App) and owner.public:
+        raise ClientError("jwks", "A public app can keep nothing secret, so it has no keys either.")
+    if jwks is None and jwks_uri is None and owner.secret_value is None:
+        raise ClientError("jwks", NEITHER_MESSAGE)
+    if isinstance(owner, Client):
+        _change(owner, jwks=jwks, jwks_uri=jwks_uri)
+        return
+    owner.jwks, owner.jwks_uri = jwks, jwks_uri
+    db.session.flush()
 
 
 def rename(client: Client, name: str, description: str) -> None:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask) -> None:
     from app.accounts.views import describe_continuation
+    from app.consent.device_views import bp as device_bp
     from app.consent.views import bp, describe_sign_in
 
     app.register_blueprint(bp)
+    app.register_blueprint(device_bp)
     describe_continuation(app, "/oauth2/authorize", describe_sign_in)

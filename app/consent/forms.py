@@ -1,8 +1,10 @@
-"""The forms of consent and connected apps: buttons, so nothing but the CSRF token."""
+"""The forms of consent and connected apps: mostly buttons, so nothing but the CSRF token."""
 
 from __future__ import annotations
 
 from flask_wtf import FlaskForm
+from wtforms import HiddenField, StringField
+from wtforms.validators import DataRequired
 
 
 class ConsentForm(FlaskForm):
@@ -11,3 +13,17 @@ class ConsentForm(FlaskForm):
 
 class RemoveAppForm(FlaskForm):
     """The button is the whole input."""
+
+
+class UserCodeForm(FlaskForm):
+    """What a person reads from a device. Which shapes of it count is devices.read_user_code's to say."""
+
+    user_code = StringField(
+        "Code", validators=[DataRequired("Enter the code.")], description="Your device shows it: 8 letters."
+    )
+
+
+class DeviceDecisionForm(FlaskForm):
+    """The person's answer is the button's: ``decision`` is "allow" or "cancel"; the code says to which question."""
+
+    user_code = HiddenField()

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from urllib.parse import urlencode
 
 from authlib.oauth2 import OAuth2Error
 from flask import Blueprint, Response, abort, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app import credentials
 from app.accounts.models import User
 from app.accounts.session import (
     ask_to_sign_in,
+    await_new_sign_in,
     current_actor,
+    find_sign_in_time,
     find_signed_in_user,
     get_signed_in_user,
+    go_on_as,
+    has_new_sign_in,
     login_required,
+    spend_new_sign_in,
 )
 from app.accounts.views import Continuation
 from app.audit import log as audit
@@ -23,14 +31,15 @@ from app.clients import app_registry
 from app.clients.redirect_uris import is_on_this_device
 from app.clients.registered import RegisteredClient
 from app.consent.forms import ConsentForm, RemoveAppForm
-from app.consent.words import form_action_source, put_question, refusal
+from app.consent.words import describe_scopes, find_catalogue, form_action_source, put_question, refusal
 from app.extensions import db
 from app.oauth.authorization import RefusedOnPage
 from app.oauth.grants import AuthorizationCodeGrant
 from app.oauth.requests import ParsedRequest, without_secret
 from app.oauth.server import server
+from app.retries import runs_again
 from app.tenants.current import current_tenant, runs_again_if_tenant_changes
-from app.tokens import consents
+from app.tokens import consents, pushed
 from app.tokens.consents import Connection
 from app.tokens.models import Consent
 
@@ -45,83 +54,125 @@ _NOTE_EVERY = 3600
 def authorize() -> ResponseReturnValue:
     """Ask the person whether the app may act for them, unless they have said so before.
 
-    Who is not signed in goes to sign-in first and comes back to the same
-    request, without the ``client_secret`` that old apps put into it.
+    Who is not signed in, or has to give the password again, goes to sign-in first
+    and comes back to the same request, without the ``client_secret`` that old apps put into it.
     """
-    grant = _read_request()
-    if isinstance(grant, Response):
-        return grant
-    _note_secret_in_address(grant.request)
-    user = find_signed_in_user()
-    if user is None:
-        db.session.commit()
-        return ask_to_sign_in(_own_address())
-    client, scope = grant.request.client, grant.request.scope
-    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
-    if "consent" not in grant.request.parameters.get("prompt", "").split():
-        if consents.covers(consent, scope) and not _could_be_an_imitation(client, grant.redirect_uri):
-            return _send_code(grant, user, consent)
-        # A person who removed the app is asked: the operator's word does not bring it back, only theirs does.
-        if not client.asks_for_consent and not (consent is not None and consent.is_withdrawn):
-            return _send_code(grant, user, consent, pre_approved=True)
-    db.session.commit()
-    return _ask(grant, user, consent)
+    return _carry_out(_ask_unless_allowed)
 
 
 @bp.post("/oauth2/authorize")
 @runs_again_if_tenant_changes
+@runs_again
 def answer() -> ResponseReturnValue:
     """The person's answer, sent from the consent page only: the CSRF check covers it like any other form.
 
-    The request is read and checked again: the app may have been turned off meanwhile.
+    The request is read and checked again: the app may have been turned off
+    meanwhile. The form is good for the session that it was shown to: whoever signs in gets another CSRF token.
     """
-    grant = _read_request()
-    if isinstance(grant, Response):
-        return grant
+    return _carry_out(_take_decision)
+
+
+def _carry_out(work: Callable[[AuthorizationCodeGrant], ResponseReturnValue]) -> ResponseReturnValue:
+    """What ``work`` answers to a good request; what is wrong with it goes to the app, or is said on a page."""
+    # The address may still hold the secret; neither a page's stylesheets nor its form may send it along as Referer.
+    g.referrer_policy = "strict-origin"
+    try:
+        asked = server.read_authorization_request(request.query_string)
+    except OAuth2Error:
+        return _refuse(RefusedOnPage("malformed"))
+    try:
+        response = _answer_or_error(asked, work)
+    except RefusedOnPage as error:
+        db.session.rollback()
+        return _refuse(error)
+    new_id = spend_new_sign_in(_name_of(asked)) if asked.is_answered else None
+    db.session.commit()
+    # Not before: a view that runs again must find the session as it was.
+    if new_id is not None:
+        go_on_as(new_id, _name_of(asked))
+    return response
+
+
+def _answer_or_error(
+    asked: ParsedRequest, work: Callable[[AuthorizationCodeGrant], ResponseReturnValue]
+) -> ResponseReturnValue:
+    try:
+        return work(server.check_authorization_request(asked))
+    except RefusedOnPage:
+        raise
+    except OAuth2Error as error:
+        return server.answer_with_error(asked, error)
+
+
+def _refuse(error: RefusedOnPage) -> Response:
+    words = refusal(error.reason, error.client.name if error.client else None, current_tenant.name)
+    page = render_template("consent/refused.html", refusal=words, sent=error.sent)
+    return Response(page, 400, mimetype="text/html")
+
+
+def _ask_unless_allowed(grant: AuthorizationCodeGrant) -> ResponseReturnValue:
+    asked, client = grant.request, grant.request.client
+    _note_secret_in_address(asked)
     user = find_signed_in_user()
-    if user is None:
-        return ask_to_sign_in(_own_address())
-    client = grant.request.client
+    if user is None or _needs_new_sign_in(asked):
+        return _lead_to_sign_in(grant)
+    consent = consents.find_consent(client.tenant_id, user.id, client.pk)
+    if not asked.prompt.wants_consent:
+        is_allowed = consents.covers(consent, asked.scope, asked.resource)
+        if is_allowed and not _could_be_an_imitation(client, grant.redirect_uri):
+            return _send_code(grant, user, consent)
+        # A person who removed the app is asked: the operator's word does not bring it back, only theirs does.
+        if not client.asks_for_consent and not (consent is not None and consent.is_withdrawn):
+            return _send_code(grant, user, consent, pre_approved=True)
+    return _ask(grant, user, consent)
+
+
+def _take_decision(grant: AuthorizationCodeGrant) -> ResponseReturnValue:
+    asked, client = grant.request, grant.request.client
+    user = find_signed_in_user()
+    if user is None or _needs_new_sign_in(asked):
+        return _lead_to_sign_in(grant)
     consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     decision = request.form.get("decision")
     if decision == "allow":
         return _send_code(grant, user, consent)
     if decision == "cancel":
-        denied = OAuth2Error(error="access_denied", description="The person said no.")
-        denied.redirect_uri = grant.redirect_uri
         audit.record(current_tenant.id, "consent.refused", current_actor(), _target(client))
-        db.session.commit()
-        return server.answer_with_error(grant.request, denied)
+        raise _refusal_for_app(grant, "access_denied", "The person said no.")
     return _ask(grant, user, consent), 400
 
 
-def _read_request() -> AuthorizationCodeGrant | Response:
-    """The checked request, or the answer to one that cannot go on."""
-    # The address may still hold the secret; neither a page's stylesheets nor its form may send it along as Referer.
-    g.referrer_policy = "strict-origin"
-    try:
-        authorization_request = server.read_authorization_request(request.query_string)
-    except OAuth2Error:
-        return _refuse("malformed", None, None)
-    try:
-        return server.check_authorization_request(authorization_request)
-    except RefusedOnPage as error:
-        return _refuse(error.reason, error.client, authorization_request.parameters.get("redirect_uri"))
-    except OAuth2Error as error:
-        return server.answer_with_error(authorization_request, error)
+def _needs_new_sign_in(asked: ParsedRequest) -> bool:
+    """True if the app wants more than the session of whoever is signed in, and did not get it yet."""
+    prompt = asked.prompt
+    if has_new_sign_in(_name_of(asked)):
+        return False
+    return prompt.wants_sign_in or (prompt.max_age is not None and prompt.is_too_old(find_sign_in_time(), asked.now))
 
 
-def _refuse(reason: str, client: RegisteredClient | None, sent: str | None) -> Response:
-    words = refusal(reason, client.name if client else None, current_tenant.name)
-    page = render_template("consent/refused.html", refusal=words, sent=sent)
-    return Response(page, 400, mimetype="text/html")
+def _lead_to_sign_in(grant: AuthorizationCodeGrant) -> ResponseReturnValue:
+    asked = grant.request
+    if asked.prompt.forbids_pages:
+        raise _refusal_for_app(grant, "login_required", "The person has to sign in.")
+    if asked.prompt.wants_sign_in or asked.prompt.max_age is not None:
+        await_new_sign_in(_name_of(asked))
+    _keep_open(asked)
+    return ask_to_sign_in(_own_address(asked))
+
+
+def _refusal_for_app(grant: AuthorizationCodeGrant, error: str, description: str) -> OAuth2Error:
+    return OAuth2Error(description, error=error, redirect_uri=grant.redirect_uri)
 
 
 def _ask(grant: AuthorizationCodeGrant, user: User, consent: Consent | None) -> str:
+    asked = grant.request
+    if asked.prompt.forbids_pages:
+        raise _refusal_for_app(grant, "consent_required", "The person has to be asked.")
+    _keep_open(asked)
     g.form_action = form_action_source(grant.redirect_uri)
-    question = put_question(grant.request.client, grant.redirect_uri, grant.request.scope, consent)
+    question = put_question(asked.client, grant.redirect_uri, asked.scope, consent, asked.resource)
     return render_template(
-        "consent/authorize.html", form=ConsentForm(), question=question, user=user, own_address=_own_address()
+        "consent/authorize.html", form=ConsentForm(), question=question, user=user, own_address=_own_address(asked)
     )
 
 
@@ -130,15 +181,25 @@ def _send_code(
 ) -> Response:
     asked = grant.request
     client = asked.client
-    if consent is None or not consents.covers(consent, asked.scope):
+    if consent is None or not consents.covers(consent, asked.scope, asked.resource):
         consent = consents.give_consent(
-            client.tenant_id, user.id, client.pk, scope=asked.scope, now=asked.now, pre_approved=pre_approved
+            client.tenant_id,
+            user.id,
+            client.pk,
+            scope=asked.scope,
+            resource=asked.resource,
+            now=asked.now,
+            pre_approved=pre_approved,
         )
         note = "The operator vouches for the app." if pre_approved else asked.scope or "Everything."
         audit.record(current_tenant.id, "consent.given", current_actor(), _target(client), note)
-    response = server.answer_with_code(grant, user, consent.generation)
-    db.session.commit()
-    return response
+    return server.answer_with_code(grant, user, consent.generation)
+
+
+def _keep_open(asked: ParsedRequest) -> None:
+    """A pushed request has to be opened soon, but the person may take the time that signing in and reading take."""
+    if asked.pushed is not None and not asked.pushed.is_open:
+        pushed.keep_open(asked.client.tenant_id, asked.pushed.request_uri)
 
 
 def _note_secret_in_address(asked: ParsedRequest) -> None:
@@ -157,9 +218,20 @@ def _could_be_an_imitation(client: RegisteredClient, redirect_uri: str) -> bool:
     return client.is_public and is_on_this_device(redirect_uri)
 
 
-def _own_address() -> str:
-    """Path and query of this request without ``client_secret``."""
-    return f"{request.path}?{without_secret(request.query_string.decode('ascii', 'replace'))}"
+def _own_address(asked: ParsedRequest) -> str:
+    """Path and query of this request without ``client_secret``, and without what counts for nothing beside a push."""
+    if asked.pushed is not None:
+        query = urlencode({"client_id": asked.client.client_id, "request_uri": asked.pushed.request_uri})
+    else:
+        query = without_secret(request.query_string.decode("ascii", "replace"))
+    return f"{request.path}?{query}"
+
+
+def _name_of(asked: ParsedRequest) -> str:
+    """By which a browser remembers the request: the same for the same parameters, however they are written."""
+    parameters = {"request_uri": asked.pushed.request_uri} if asked.pushed is not None else asked.parameters
+    sent = sorted(item for item in parameters.items() if item[0] != "client_secret")
+    return credentials.digest(urlencode(sent)).hex()[:32]
 
 
 def _target(client: RegisteredClient) -> Target:
@@ -172,8 +244,13 @@ def describe_sign_in(query: str) -> Continuation | None:
         grant = server.check_authorization_request(server.read_authorization_request(query.encode("ascii", "replace")))
     except OAuth2Error:
         return None
-    source = form_action_source(grant.redirect_uri)
-    return Continuation(app_name=grant.request.client.name, form_action=source or "")
+    asked = grant.request
+    return Continuation(
+        app_name=asked.client.name,
+        form_action=form_action_source(grant.redirect_uri) or "",
+        login_hint=asked.prompt.login_hint,
+        wants_new_sign_in=_needs_new_sign_in(asked),
+    )
 
 
 @bp.get("/account/apps")
@@ -182,7 +259,9 @@ def connected_apps() -> ResponseReturnValue:
     """The apps that may act for the signed-in user."""
     user = get_signed_in_user()
     connections = consents.list_connections(current_tenant.id, user.id)
-    return render_template("consent/connected_apps.html", connections=connections)
+    catalogue = find_catalogue(current_tenant.id) if connections else {}
+    scope_lines = {connection.ref: describe_scopes(catalogue, connection.scope) for connection in connections}
+    return render_template("consent/connected_apps.html", connections=connections, scope_lines=scope_lines)
 
 
 @bp.route("/account/apps/<row_id:ref>/remove", methods=["GET", "POST"])

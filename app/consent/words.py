@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from app.clients.redirect_uris import is_on_this_device
 from app.clients.registered import RegisteredClient
-from app.tokens.consents import covers
+from app.tenants import registry as tenants
+from app.tenants.models import Scope
+from app.tokens.consents import covers, together
 from app.tokens.models import Consent
 
 _CSP_HOST_SOURCE = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?")
 _CSP_SCHEME_SOURCE = re.compile(r"[a-z][a-z0-9+.-]*:")
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeLine:
+    """One thing that an app may do, as people read it."""
+
+    words: str
+    #: True: it can do harm, and is marked.
+    dangerous: bool
+    #: True: the person allowed the app other things before, and not this.
+    is_new: bool = False
+
+
+def find_catalogue(tenant_id: int) -> dict[str, Scope]:
+    """The scopes that the tenant offers, by name; one statement."""
+    return {offered.name: offered for offered in tenants.list_scopes(tenant_id)}
+
+
+def describe_scopes(catalogue: Mapping[str, Scope], scope: str, *, known: str = "") -> tuple[ScopeLine, ...]:
+    """A line for each name in ``scope``; one without words in the ``catalogue`` is read as it is.
+
+    Those that are not in ``known`` are new; empty: everything is known.
+    """
+    before = set((known or scope).split())
+    lines = []
+    for name in scope.split():
+        offered = catalogue.get(name)
+        words, dangerous = (offered.words or name, offered.dangerous) if offered else (name, False)
+        lines.append(ScopeLine(words, dangerous, is_new=name not in before))
+    return tuple(lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +58,10 @@ class ConsentQuestion:
     redirect_host: str
     #: True: the answer goes to a program on this computer or phone.
     is_on_this_device: bool
-    #: What the app may do, one line each; none means everything.
-    scope_lines: tuple[str, ...]
+    #: What the app may do, only what is new if something is; none means everything.
+    scope_lines: tuple[ScopeLine, ...]
+    #: Where the app may use it (RFC 8707), with where it may already; none means everywhere on the tenant.
+    resources: tuple[str, ...]
     #: True: allowed before, and the app now wants more.
     wants_more: bool
     #: True: the person never allowed this app before.
@@ -39,18 +74,22 @@ class ConsentQuestion:
     added_at: int | None
 
 
-def put_question(client: RegisteredClient, redirect_uri: str, scope: str, consent: Consent | None) -> ConsentQuestion:
+def put_question(
+    client: RegisteredClient, redirect_uri: str, scope: str, consent: Consent | None, resource: str = ""
+) -> ConsentQuestion:
     """The question for one authorization request; ``consent`` is what the person ever allowed, withdrawn or not."""
     app = client.app
     standing = consent if consent is not None and not consent.is_withdrawn else None
-    allowed = set(standing.scope.split()) if standing is not None else set()
+    catalogue = find_catalogue(client.tenant_id) if scope else {}
+    lines = describe_scopes(catalogue, scope, known=standing.scope if standing is not None else "")
     return ConsentQuestion(
         app_name=client.name,
         publisher=app.publisher if app else "",
         redirect_host=where_it_goes(redirect_uri, client.name),
         is_on_this_device=is_on_this_device(redirect_uri),
-        scope_lines=tuple(name for name in scope.split() if name not in allowed),
-        wants_more=standing is not None and not covers(standing, scope),
+        scope_lines=tuple(line for line in lines if line.is_new) or lines,
+        resources=tuple(together(standing, scope, resource)[1].split()),
+        wants_more=standing is not None and not covers(standing, scope, resource),
         is_first_time=consent is None,
         client_id=client.client_id,
         redirect_uri=redirect_uri,
@@ -93,7 +132,7 @@ class Refusal:
 
 
 def refusal(reason: str, app_name: str | None, tenant_name: str) -> Refusal:
-    """The words for a reason of RefusedOnPage, or for "malformed"."""
+    """The words for a reason of RefusedOnPage."""
     app = app_name or "the app"
     title = f"We cannot open {app}"
     fault = "This is a problem with the app, not with you."
@@ -120,6 +159,11 @@ def refusal(reason: str, app_name: str | None, tenant_name: str) -> Refusal:
         ),
         "redirect_uri_unregistered": (
             f"The app sent an address that is not on its list. {fault}", "redirect_uri is not registered", ask,
+        ),
+        "request_uri_over": (
+            "This took too long, or you have answered already. Go back to the app and start again.",
+            "request_uri is not known here, was used, or is too old",
+            "Push a new authorization request for each attempt, and open it within 5 minutes.",
         ),
         "malformed": (
             f"The app sent a link that we cannot read. {fault}",

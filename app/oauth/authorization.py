@@ -12,29 +12,34 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749 import (
-    InvalidRequestError,
-)
+from authlib.oauth2.rfc6749 import InvalidRequestError
 
 from app.clients.registered import RegisteredClient
+from app.oauth.prompt import read_prompt
+from app.tokens import pushed
 
 #: RFC 7636 section 4.2: a SHA-256 in base64url.
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+#: How every request_uri begins that this server gave (RFC 9126 section 2.2). Others name something elsewhere.
+_PUSHED = "urn:ietf:params:oauth:request_uri:"
 
 
 class RefusedOnPage(OAuth2Error):
     """An authorization request that is answered with a page; ``reason`` chooses its words.
 
-    "client_missing", "client_unknown", "client_off", "client_is_no_app",
-    "redirect_uri_missing" or "redirect_uri_unregistered"; ``client`` is known for the last three.
+    "malformed", "client_missing", "client_unknown", "client_off", "client_is_no_app", "request_uri_over",
+    "redirect_uri_missing" or "redirect_uri_unregistered"; ``client`` is known for the last four, and what
+    was ``sent`` for the last one.
     """
 
     error = "invalid_request"
 
-    def __init__(self, reason: str, client: RegisteredClient | None = None) -> None:
+    def __init__(self, reason: str, client: RegisteredClient | None = None, sent: str | None = None) -> None:
         super().__init__()
         self.reason = reason
         self.client = client
+        self.sent = sent
 
 
 class UnsupportedResponseType(OAuth2Error):
@@ -59,18 +64,28 @@ class RequestUriNotSupportedError(OAuth2Error):
 
 
 def check(request: Any, server: Any) -> str:
-    """Check the whole request, set its ``client`` and ``scope``, and return where the answer goes.
+    """Check the whole request, or the one that was pushed for it, and return where the answer goes.
 
     Raises RefusedOnPage, or another OAuth2Error with ``redirect_uri`` set.
     """
     client = _client_is_known(request, server)
-    redirect_uri = _redirect_uri_is_registered(request, client)
     request.client = client
+    if request.parameters.get("request_uri", "").startswith(_PUSHED):
+        request.become(_pushed_request_is_there(request, client))
+    return check_parameters(request, client, server, was_pushed=request.pushed is not None)
+
+
+def check_parameters(request: Any, client: RegisteredClient, server: Any, *, was_pushed: bool) -> str:
+    """Check what ``client`` asks for and set ``scope``, ``resource`` and ``prompt`` of ``request``; else as check."""
+    redirect_uri = _redirect_uri_is_registered(request, client)
     try:
         _no_request_object(request)
+        _is_pushed_if_it_must_be(client, was_pushed=was_pushed)
         _response_type_is_code(request)
         _response_mode_is_query(request)
-        server.validate_requested_scope(request.parameters.get("scope"))
+        server.check_scope(client, request.parameters.get("scope"))
+        request.resource = server.check_resource(request.parameters.get("resource"))
+        request.prompt = read_prompt(request.parameters)
         _pkce_is_s256(request)
         _pkce_is_used(request, client, server)
     except OAuth2Error as error:
@@ -94,6 +109,13 @@ def _client_is_known(request: Any, server: Any) -> RegisteredClient:
     return client
 
 
+def _pushed_request_is_there(request: Any, client: RegisteredClient) -> pushed.FoundRequest:
+    found = pushed.find_request(client.tenant_id, client.pk, request.parameters["request_uri"], request.now)
+    if found is None:
+        raise RefusedOnPage("request_uri_over", client)
+    return found
+
+
 def _redirect_uri_is_registered(request: Any, client: RegisteredClient) -> str:
     sent: str | None = request.parameters.get("redirect_uri")
     if sent is None:
@@ -102,7 +124,7 @@ def _redirect_uri_is_registered(request: Any, client: RegisteredClient) -> str:
             raise RefusedOnPage("redirect_uri_missing", client)
         return only_one
     if not client.check_redirect_uri(sent):
-        raise RefusedOnPage("redirect_uri_unregistered", client)
+        raise RefusedOnPage("redirect_uri_unregistered", client, sent)
     return sent
 
 
@@ -111,6 +133,11 @@ def _no_request_object(request: Any) -> None:
         raise RequestNotSupportedError
     if "request_uri" in request.parameters:
         raise RequestUriNotSupportedError
+
+
+def _is_pushed_if_it_must_be(client: RegisteredClient, *, was_pushed: bool) -> None:
+    if not was_pushed and client.app is not None and client.app.par_required:
+        raise InvalidRequestError("This app must push its authorization requests (RFC 9126).")
 
 
 def _response_type_is_code(request: Any) -> None:

@@ -6,19 +6,25 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
 from app import credentials
+from app.attempts import budget
 from app.clients.registered import RegisteredClient
+from app.credentials import Place
+from app.oauth import assertions
+from app.oauth.assertions import Assertion, Verifier
+from app.oauth.client_budget import Caller
 
 log = logging.getLogger(__name__)
 
 BASIC = "client_secret_basic"
 POST = "client_secret_post"
 NONE = "none"
+PRIVATE_KEY_JWT = assertions.METHOD
 METHODS = (BASIC, POST, NONE)
 
 
@@ -45,17 +51,19 @@ class Presented:
 
     method: str
     client_id: str | None
-    secret: str | None
+    secret: str | None = field(repr=False)
+    #: With PRIVATE_KEY_JWT; None if it cannot be read.
+    assertion: Assertion | None = None
 
 
 def read_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> Presented:
     """The credentials of a request, by the one method it uses.
 
     Raises InvalidRequestError for two methods at once (RFC 6749 section 2.3) and
-    for assertions, which are not supported. A scheme other than Basic is not ours.
+    for an assertion of another type. A scheme other than Basic is not ours.
     """
     if "client_assertion" in parameters or "client_assertion_type" in parameters:
-        raise InvalidRequestError("Client assertions are not supported. Send the client secret.")
+        return _read_assertion(headers, parameters)
     scheme, _, encoded = headers.get("Authorization", "").strip().partition(" ")
     in_body, secret_in_body = parameters.get("client_id"), parameters.get("client_secret")
     if scheme.lower() != "basic":
@@ -66,6 +74,21 @@ def read_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) 
     if in_body is not None and client_id is not None and in_body != client_id:
         raise InvalidRequestError("The client IDs in the Authorization header and in the body differ.")
     return Presented(BASIC, client_id, secret)
+
+
+def _read_assertion(headers: Mapping[str, str], parameters: Mapping[str, str]) -> Presented:
+    """RFC 7521 section 4.2. A client ID beside it must be that of its subject."""
+    scheme = headers.get("Authorization", "").strip().partition(" ")[0]
+    if "client_secret" in parameters or scheme.lower() == "basic":
+        raise InvalidRequestError("Send the client assertion or the client secret, not both.")
+    if parameters.get("client_assertion_type") != assertions.ASSERTION_TYPE:
+        raise InvalidRequestError(f"The one client_assertion_type is {assertions.ASSERTION_TYPE}.")
+    if "client_assertion" not in parameters:
+        raise InvalidRequestError("client_assertion is missing.")
+    assertion = assertions.read(parameters["client_assertion"])
+    if assertion is None or parameters.get("client_id", assertion.subject) != assertion.subject:
+        return Presented(PRIVATE_KEY_JWT, None, None)
+    return Presented(PRIVATE_KEY_JWT, assertion.subject, None, assertion)
 
 
 def _decode_basic(encoded: str) -> tuple[str | None, str | None]:
@@ -86,22 +109,32 @@ def _form_decoded(text: str) -> str:
 
 
 def authenticate(
-    presented: Presented, find_client: Callable[[str], RegisteredClient | None], realm: str
+    presented: Presented,
+    find_client: Callable[[str], RegisteredClient | None],
+    realm: str,
+    endpoint: str = "token",
+    *,
+    tenant_id: int,
+    address: str | None,
+    verifier: Verifier,
 ) -> RegisteredClient:
-    """The client behind ``presented``. Raises ClientAuthenticationFailed.
+    """The client behind ``presented``, which came from ``address``; ``verifier`` checks its assertion, if it is one.
 
-    Every failure costs one slow hash, so that the time says no more than the text.
+    Raises ClientAuthenticationFailed, or TooManyAttempts (app/attempts/budget.py).
     """
     client = find_client(presented.client_id) if presented.client_id else None
-    reason = _why_not(presented, client)
+    caller = Caller(tenant_id, presented.client_id or "", budget.source_of(address))
+    reason = caller.judge(
+        client, presented.secret, lambda: _why_not(presented, client, endpoint, caller.place, verifier)
+    )
     if reason is None and client is not None:
         return client
-    if reason != "secret_mismatch":  # which has cost one already
-        credentials.spend_the_time_of_a_check()
     raise ClientAuthenticationFailed(realm, reason or "client_unknown")
 
 
-def _why_not(presented: Presented, client: RegisteredClient | None) -> str | None:
+def _why_not(
+    presented: Presented, client: RegisteredClient | None, endpoint: str, place: Place, verifier: Verifier
+) -> str | None:
     """None if ``client`` may go on, else a word for the log."""
     if presented.client_id is None:
         return "no_credentials"
@@ -109,9 +142,11 @@ def _why_not(presented: Presented, client: RegisteredClient | None) -> str | Non
         return "client_unknown"
     if client.disabled:
         return "client_disabled"
-    if not client.check_endpoint_auth_method(presented.method, "token"):
+    if not client.check_endpoint_auth_method(presented.method, endpoint):
         # A public client has no secret to check, a confidential one must not come without.
         return "method_not_allowed"
-    if presented.secret is not None and not client.check_client_secret(presented.secret):
+    if presented.secret is not None and not credentials.matches_any(presented.secret, client.secrets, place):
         return "secret_mismatch"
+    if presented.assertion is not None:
+        return verifier.why_not(presented.assertion, client)
     return None

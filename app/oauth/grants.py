@@ -10,6 +10,7 @@ from authlib.oauth2.rfc6749 import InvalidGrantError, grants
 from authlib.oauth2.rfc7636 import CodeChallenge, create_s256_code_challenge
 
 from app.oauth import authorization
+from app.oauth.errors import TokenReplayed
 from app.oauth.requests import ParsedRequest
 from app.tokens import codes, store
 from app.tokens.codes import FoundCode
@@ -18,14 +19,6 @@ from keyporter import token_format
 log = logging.getLogger(__name__)
 
 _VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
-
-
-class CodeReplayed(InvalidGrantError):
-    """A code was used a second time, by the client it belongs to; what it bought has to end."""
-
-    def __init__(self, code: FoundCode) -> None:
-        super().__init__(_BAD_CODE)
-        self.code = code
 
 
 class PkceFailed(InvalidGrantError):
@@ -40,12 +33,21 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
 
     request: ParsedRequest
 
-    def generate_token(self, *, scope: str | None = None, **_: Any) -> dict[str, object]:
-        return self.server.make_token(self.request, self.client.get_allowed_scope(scope))  # type: ignore[no-any-return]
+    def validate_requested_scope(self) -> None:
+        request = self.request
+        asked = request.parameters.get("scope")
+        self.server.check_scope(self.client, asked)
+        request.scope = self.client.get_allowed_scope(asked)
+        request.resource = self.server.check_resource(request.parameters.get("resource"))
+
+    def generate_token(self, **_: Any) -> dict[str, object]:
+        return self.server.make_token(self.request)  # type: ignore[no-any-return]
 
     def save_token(self, token: dict[str, object]) -> None:
         request = self.request
-        store.save_client_token(self.client, request.issued, scope=str(token.get("scope", "")), now=request.now)
+        store.save_client_token(
+            self.client, request.issued, scope=request.scope, resource=request.resource, now=request.now
+        )
 
 
 class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
@@ -72,7 +74,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         if found is None:
             return None
         if found.spent_at is not None:
-            raise CodeReplayed(found)
+            raise _replayed(found)
         if found.expires_at <= self.request.now or not found.is_current:
             log.info("code refused: %s", "no longer current" if found.expires_at > self.request.now else "expired")
             return None
@@ -81,29 +83,37 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
     def validate_token_request(self) -> None:
         try:
             super().validate_token_request()
-        except (CodeReplayed, PkceFailed):
+        except (TokenReplayed, PkceFailed):
             raise
         except InvalidGrantError as error:
             # Authlib has a text for each cause; which one it was is not the caller's to know.
             raise InvalidGrantError(_BAD_CODE) from error
+        request = self.request
+        code = request.authorization_code
+        # The scope was decided with the person; one sent here means nothing. The resource may be one of several.
+        request.scope = code.scope
+        request.resource = self.server.narrow_resource(request.parameters.get("resource"), code.resource)
 
     def authenticate_user(self, authorization_code: FoundCode) -> int:
         # That the user is still there, and still the same, was read with the code.
         return authorization_code.user_id
 
-    def generate_token(self, *, scope: str | None = None, **_: Any) -> dict[str, object]:
-        return self.server.make_token(self.request, scope or "")  # type: ignore[no-any-return]
+    def generate_token(self, **_: Any) -> dict[str, object]:
+        return self.server.make_token(self.request)  # type: ignore[no-any-return]
 
     def save_token(self, token: dict[str, object]) -> None:
-        request = self.request
-        codes.save_user_token(self.client, request.authorization_code, request.issued, now=request.now)
+        self.server.save_for_user(self.request, self.request.authorization_code, token)
 
     def delete_authorization_code(self, authorization_code: FoundCode) -> None:
         # Authlib calls this after the token is saved. The view commits both or, on an error, neither, so a lost
         # race leaves no token behind.
-        request = self.request
-        if not codes.spend_code(authorization_code.tenant_id, authorization_code.digest, request.issued, request.now):
-            raise CodeReplayed(authorization_code)
+        request, code = self.request, authorization_code
+        if not codes.spend_code(code.tenant_id, code.digest, request.issued, request.family_id, request.now):
+            raise _replayed(code)
+
+
+def _replayed(code: FoundCode) -> TokenReplayed:
+    return TokenReplayed(_BAD_CODE, code.tenant_id, code.client_pk, code_digest=code.digest)
 
 
 class S256CodeChallenge(CodeChallenge):

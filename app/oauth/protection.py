@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 
-from flask import g
+from flask import g, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from app import retries
 from app.tenants import current
 from app.tenants.current import current_tenant
 from app.tenants.registry import TenantSettings
@@ -17,6 +18,8 @@ from keyporter import AccessToken, LookupUnavailable
 
 log = logging.getLogger(__name__)
 
+_TELLS_WHAT_A_TOKEN_IS = "oauth.verify_token"
+
 
 class DatabaseLookup:
     """keyporter's TokenLookup on the tokens of the tenant that owns the host called."""
@@ -24,13 +27,26 @@ class DatabaseLookup:
     def find(self, token: str) -> AccessToken | None:
         """The token if it is good on this host now. LookupUnavailable if the database does not answer."""
         try:
-            return current.verified(lambda tenant: _find(tenant, token))
+            return retries.again(lambda: current.verified(lambda tenant: _find(tenant, token)))
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             log.warning("token not checked: the database does not answer (%s)", type(error).__name__)
             raise LookupUnavailable from error
 
     def realm(self) -> str:
         return current_tenant.slug
+
+
+def covers(resource: str, address: str) -> bool:
+    """True if ``address`` is ``resource`` or lies under its path (RFC 8707 section 2)."""
+    address = address.partition("?")[0]
+    return address == resource or address.startswith(resource.rstrip("/") + "/")
+
+
+def _is_meant_for(resource: str, tenant: TenantSettings) -> bool:
+    """True if a token for ``resource`` may be used at the address called. Everybody may ask what a token is."""
+    if not resource or request.endpoint == _TELLS_WHAT_A_TOKEN_IS:
+        return True
+    return any(covers(uri, tenant.base_url + request.path) for uri in resource.split())
 
 
 def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
@@ -43,12 +59,16 @@ def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
     if found.refused_because is not None:
         log.info("token refused: %s", found.refused_because)
         return None
+    if not _is_meant_for(found.resource, tenant):
+        log.info("token refused: token_for_another_resource")
+        return None
     return AccessToken(
         tenant=tenant.slug,
         client_id=found.client_id,
         client_name=found.client_name,
-        subject=f"client:{found.client_id}" if found.user_id is None else f"user:{found.user_id}",
+        subject=store.subject_of(found.client_id, found.user_id),
         scope=found.scope,
+        audience=tuple(found.resource.split()),
         issued_at=found.created_at,
         expires_at=found.expires_at,
         user_id=None if found.user_id is None else str(found.user_id),

@@ -14,15 +14,21 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from werkzeug.datastructures import Headers
 
+from app.oauth.prompt import Prompt
+
 FORM_TYPE = "application/x-www-form-urlencoded"
 #: Bytes of a machine request's body; those of old integrations are 150.
 MAX_BODY = 64 * 1024
 MAX_PARAMETERS = 100
 
-#: Parameters that mean something to the token endpoint, and that therefore must not stand in its address.
+#: The one parameter that may come several times (RFC 8707 section 2).
+REPEATABLE = "resource"
+
+#: Parameters that mean something to a machine endpoint, and that therefore must not stand in its address.
 TOKEN_PARAMETERS = frozenset({
     "grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope", "code",
-    "redirect_uri", "code_verifier", "refresh_token", "resource", "audience",
+    "redirect_uri", "code_verifier", "refresh_token", "resource", "audience", "token", "token_type_hint",
+    "device_code", "request_uri",
 })  # fmt: skip
 
 #: Authlib insists on https here; app/transport.py has decided about the transport before.
@@ -31,6 +37,8 @@ _TRANSPORT_WAS_CHECKED = "https://localhost/"
 
 def parse_parameters(data: bytes) -> dict[str, str]:
     """The parameters of a query or of a form body, each once; an empty one counts as absent (RFC 6749 section 3.1).
+
+    Several values of ``resource`` are one, with spaces between: no URI holds a space.
 
     Raises InvalidRequestError for a repeated name, for text that is not UTF-8
     under its percent-encoding, and for NUL.
@@ -45,11 +53,11 @@ def parse_parameters(data: bytes) -> dict[str, str]:
             continue
         name_part, _, value_part = field.partition(b"=")
         name, value = _decoded(name_part), _decoded(value_part)
-        if name in seen:
+        if name in seen and name != REPEATABLE:
             raise InvalidRequestError("A parameter is there twice. Send each one once.")
         seen.add(name)
         if value:
-            parameters[name] = value
+            parameters[name] = f"{parameters[name]} {value}" if name in parameters else value
     return parameters
 
 
@@ -90,8 +98,26 @@ class ParsedRequest(OAuth2Request):
         self.parameters = parameters
         #: Epoch seconds.
         self.now = now
-        #: The token that was made for this request, while it is being answered.
+        #: What is being granted: space-separated, empty means everything (RFC 6749 section 3.3, RFC 8707).
+        self.scope = ""
+        self.resource = ""
+        #: What the app asks about the person's part of an authorization request.
+        self.prompt = Prompt()
+        #: The FoundRequest that this one stands for, if it was pushed.
+        self.pushed: Any = None
+        #: Whether the app got its answer to an authorization request.
+        self.is_answered = False
+        #: The access token that was made for this request, and the family it belongs to.
         self.issued: Any = None
+        self.family_id: int | None = None
+        #: Whether the revocation endpoint ended something.
+        self.revoked = False
+
+    def become(self, pushed: Any) -> None:
+        """Take the parameters of the request that was pushed, and no other ones (RFC 9126 section 4)."""
+        self.pushed = pushed
+        self.parameters = pushed.parameters
+        self.payload = BasicOAuth2Payload(pushed.parameters)
 
     @property
     def form(self) -> dict[str, str]:

@@ -18,35 +18,57 @@ from authlib.oauth2.rfc6749 import (
     InvalidScopeError,
     UnsupportedGrantTypeError,
 )
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 
 from app.accounts.models import User
 from app.clients import registry
 from app.clients.registered import RegisteredClient
 from app.oauth import client_auth
-from app.oauth.authorization import answer_address
-from app.oauth.grants import AuthorizationCodeGrant, ClientCredentialsGrant, CodeReplayed, S256CodeChallenge
+from app.oauth.assertions import Verifier
+from app.oauth.authorization import RefusedOnPage, answer_address
+from app.oauth.device import DeviceAuthorizationEndpoint, DeviceCodeGrant
+from app.oauth.errors import InvalidTargetError
+from app.oauth.grants import AuthorizationCodeGrant, ClientCredentialsGrant, S256CodeChallenge
+from app.oauth.protection import covers
+from app.oauth.pushed import PushedRequestEndpoint
+from app.oauth.refresh import RefreshTokenGrant
 from app.oauth.requests import MAX_BODY, ParsedRequest, check_machine_request, parse_parameters
+from app.oauth.token_endpoints import IntrospectionEndpoint, RevocationEndpoint
 from app.tenants import current
 from app.tenants.current import current_tenant
-from app.tokens import codes, store
+from app.tenants.registry import is_resource_indicator
+from app.tokens import codes, families, pushed, store
 
 log = logging.getLogger(__name__)
 
 
 class TenantAuthorizationServer(AuthorizationServer):
-    """Token and authorization endpoint.
+    """All endpoints of the protocol.
 
     Grants are registered here rather than in an ``init_app`` because registering
     appends; a second application in the same process would double them.
     """
 
-    GRANT_TYPES = (AuthorizationCodeGrant.GRANT_TYPE, ClientCredentialsGrant.GRANT_TYPE)
-
     def __init__(self) -> None:
         super().__init__()
         self.register_grant(ClientCredentialsGrant)
         self.register_grant(AuthorizationCodeGrant, [S256CodeChallenge()])
+        self.register_grant(RefreshTokenGrant)
+        self.register_grant(DeviceCodeGrant)
+        self.register_endpoint(RevocationEndpoint)
+        self.register_endpoint(IntrospectionEndpoint)
+        self.register_endpoint(PushedRequestEndpoint)
+        self.register_endpoint(DeviceAuthorizationEndpoint)
+
+    @property
+    def grant_types(self) -> list[str]:
+        """RFC 6749's names of the grants that the token endpoint knows."""
+        return sorted(grant.GRANT_TYPE for grant, _ in self._token_grants)
+
+    @property
+    def issuer(self) -> str:
+        """The issuer of this request's tenant (RFC 8414 section 2)."""
+        return current_tenant.base_url
 
     def query_client(self, client_id: str) -> RegisteredClient | None:
         """The client of that ID on the tenant of the request; verifies the worker's memory of the tenant."""
@@ -61,49 +83,135 @@ class TenantAuthorizationServer(AuthorizationServer):
     ) -> RegisteredClient:
         """The client that sent ``request``. Which method it may use is the client's property, not the grant's."""
         presented = client_auth.read_credentials(request.headers, request.parameters)
-        client = client_auth.authenticate(presented, self.query_client, realm=current_tenant.slug)
+        client = client_auth.authenticate(
+            presented,
+            self.query_client,
+            current_tenant.slug,
+            endpoint,
+            tenant_id=current_tenant.id,
+            address=_address_of_caller(),
+            verifier=_verifier_for(request),
+        )
         request.client = client
         request.auth_method = presented.method
         return client
 
-    def validate_requested_scope(self, scope: str | None) -> None:
-        """RFC 6749 section 3.3. A scope that the tenant does not offer is refused, not left out."""
+    def check_scope(self, client: RegisteredClient, scope: str | None) -> None:
+        """RFC 6749 section 3.3. A scope that tenant or client does not have is refused, not left out."""
         # Spaces only: to str.split() a line break and a no-break space would separate names too.
-        if scope and not set(filter(None, scope.split(" "))) <= current_tenant.scopes:
-            raise InvalidScopeError("A requested scope is not known here.")
+        asked = set(filter(None, (scope or "").split(" ")))
+        if not asked <= current_tenant.scopes or (client.scopes and not asked <= client.scopes):
+            raise InvalidScopeError("A requested scope is not known here, or not this client's.")
+
+    def check_resource(self, resource: str | None) -> str:
+        """``resource`` without repetitions, if the tenant has every one (RFC 8707 section 2); else InvalidTargetError.
+
+        The tenant's own address has all paths under it.
+        """
+        # Spaces only, and nothing but spaces is no address: an empty resource reads as everywhere.
+        asked = list(dict.fromkeys(resource.split(" "))) if resource else []
+        for uri in asked:
+            known = uri in current_tenant.resources or covers(current_tenant.base_url, uri)
+            if not known or not is_resource_indicator(uri):
+                raise InvalidTargetError("A requested resource is not known here.")
+        return " ".join(asked)
+
+    def narrow_resource(self, asked: str | None, granted: str) -> str:
+        """The resources of a token that is made under a grant for ``granted``: those asked for, else all."""
+        if asked is None:
+            return granted
+        wanted = self.check_resource(asked)
+        if granted and not set(wanted.split()) <= set(granted.split()):
+            raise InvalidTargetError("A requested resource was not granted.")
+        return wanted
+
+    def narrow_scope(self, client: RegisteredClient, asked: str | None, granted: str) -> str:
+        """The scope of a token that is made under a grant for ``granted``: what is asked for, else all of it."""
+        self.check_scope(client, asked)
+        # Nothing but spaces names nothing; further on it would read as everything.
+        if asked is None or not asked.split():
+            return granted
+        if granted and not set(asked.split()) <= set(granted.split()):
+            raise InvalidScopeError("A requested scope was not granted.")
+        return client.get_allowed_scope(asked)
 
     def requires_pkce(self, client: RegisteredClient) -> bool:
         """True if an authorization request of ``client`` must carry a code_challenge."""
         return current_tenant.pkce_required or (client.app is not None and client.app.pkce_required)
 
-    def make_token(self, request: ParsedRequest, scope: str) -> dict[str, object]:
+    def make_token(self, request: ParsedRequest, *, most: int | None = None) -> dict[str, object]:
         """The answer of RFC 6749 section 5.1 with a new token, which ``request.issued`` then holds too.
 
-        Exactly the three members that old integrations know, unless a scope was asked for by name.
+        It ends at ``most`` (epoch seconds) at the latest. Exactly the three members
+        that old integrations know, unless the scope is another than what the client
+        gets without asking.
         """
-        lifetime = lifetime_of(request.client)
-        request.issued = store.new_token(request.now + lifetime)
+        expires_at = request.now + lifetime_of(request.client)
+        request.issued = store.new_token(expires_at if most is None else min(expires_at, most))
         answer: dict[str, object] = {
             "access_token": request.issued.text,
             "token_type": "Bearer",
-            "expires_in": lifetime,
+            "expires_in": request.issued.expires_at - request.now,
         }
-        return answer | {"scope": scope} if scope else answer
+        named = "scope" in request.parameters or request.scope != request.client.default_scope
+        return answer | {"scope": request.scope} if named and request.scope else answer
+
+    def save_for_user(self, request: ParsedRequest, decision: store.ActsForUser, token: dict[str, object]) -> None:
+        """Store the token of ``request`` for whoever decided; add a refresh token to the answer if the app gets one."""
+        client = request.client
+        if client.app.refresh_tokens:
+            expires_at = request.now + current_tenant.refresh_lifetime
+            request.family_id = families.begin_family(
+                client,
+                decision,
+                scope=request.scope,
+                resource=request.resource,
+                now=request.now,
+                expires_at=expires_at,
+                purge_at=max(expires_at, request.issued.expires_at),
+            )
+            token["refresh_token"] = self.next_refresh_token(request, request.family_id, expires_at)
+        store.save_user_token(
+            client,
+            decision,
+            request.issued,
+            scope=request.scope,
+            resource=request.resource,
+            family_id=request.family_id,
+            now=request.now,
+        )
+
+    def next_refresh_token(self, request: ParsedRequest, family_id: int, family_expires_at: int) -> str:
+        """The text of the family's next refresh token: its idle time begins now, the family's end stays."""
+        return families.add_refresh_token(
+            request.client.tenant_id,
+            family_id,
+            now=request.now,
+            expires_at=request.now + current_tenant.refresh_idle,
+            family_expires_at=family_expires_at,
+        )
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
         """Nobody listens."""
 
-    def answer_token_request(self) -> tuple[Response, CodeReplayed | None]:
-        """Answer a request to the token endpoint; with the replay, if a code was used a second time."""
+    def answer_endpoint(self, name: str) -> tuple[Response, ParsedRequest | None]:
+        """Answer a request to the endpoint of that name; with the request, if it was carried out."""
+        try:
+            endpoint_request = _read_machine_request()
+            endpoint = self._endpoints[name][0]
+            return self.handle_response(*endpoint(endpoint_request)), endpoint_request
+        except OAuth2Error as error:
+            return self._refuse(error), None
+
+    def answer_token_request(self) -> tuple[Response, OAuth2Error | None]:
+        """Answer a request to the token endpoint; with the error it was refused with, if it was."""
         try:
             token_request = _read_machine_request()
             grant = self._find_token_grant(token_request)
             grant.validate_token_request()
             return self.handle_response(*grant.create_token_response()), None
-        except CodeReplayed as replay:
-            return self._refuse(replay), replay
         except OAuth2Error as error:
-            return self._refuse(error), None
+            return self._refuse(error), error
 
     def _find_token_grant(self, token_request: ParsedRequest) -> Any:
         if "grant_type" not in token_request.parameters:
@@ -112,20 +220,23 @@ class TenantAuthorizationServer(AuthorizationServer):
             return self.get_token_grant(token_request)
         except UnsupportedGrantTypeError as error:
             # Authlib's own text would repeat what was sent.
-            refusal = OAuth2Error(f"The grant types are {' and '.join(sorted(self.GRANT_TYPES))}.")
+            refusal = OAuth2Error(f"The grant types are {', '.join(self.grant_types)}.")
             refusal.error = error.error
             raise refusal from error
 
     def _refuse(self, error: OAuth2Error) -> Response:
         reason = getattr(error, "reason", error.error)
-        log.info("token refused: %s", reason)
+        log.info("request refused: %s", reason)
         error.state = None  # no member of RFC 6749 section 5.2
         response: Response = self.handle_response(*error(None))
         return response
 
     def handle_response(self, status: int, payload: Any, headers: list[tuple[str, str]]) -> Response:
         body = json.dumps(payload) if isinstance(payload, dict) else payload
-        return Response(body, status, headers)
+        response = Response(body, status, headers)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Pragma"] = "no-cache"
+        return response
 
     def read_authorization_request(self, query: bytes) -> ParsedRequest:
         """The authorization request in a query. Raises OAuth2Error if it cannot be read as one."""
@@ -141,21 +252,30 @@ class TenantAuthorizationServer(AuthorizationServer):
         return grant  # type: ignore[no-any-return]
 
     def answer_with_code(self, grant: AuthorizationCodeGrant, user: User, consent_generation: int) -> Response:
-        """Send the person back to the app with a new code (RFC 6749 section 4.1.2)."""
+        """Send the person back to the app with a new code (RFC 6749 section 4.1.2).
+
+        Raises RefusedOnPage if the request was pushed and is answered already.
+        """
         asked = grant.request
+        _answer_once(asked)
         code = codes.issue_code(
             asked.client,
             user=user,
             consent_generation=consent_generation,
             redirect_uri=asked.parameters.get("redirect_uri"),
             scope=asked.scope,
+            resource=asked.resource,
             code_challenge=asked.parameters.get("code_challenge"),
             now=asked.now,
         )
         return _redirect(grant.redirect_uri, {"code": code, "state": asked.parameters.get("state")})
 
     def answer_with_error(self, authorization_request: ParsedRequest, error: OAuth2Error) -> Response:
-        """Send the person back to the app with ``error`` (RFC 6749 section 4.1.2.1)."""
+        """Send the person back to the app with ``error`` (RFC 6749 section 4.1.2.1).
+
+        Raises RefusedOnPage if the request was pushed and is answered already.
+        """
+        _answer_once(authorization_request)
         answer = {
             "error": error.error,
             "error_description": error.get_error_description() or None,
@@ -170,6 +290,24 @@ server = TenantAuthorizationServer()
 def lifetime_of(client: RegisteredClient) -> int:
     """Seconds that a token of ``client`` lives: its own setting or the tenant's, never more than the tenant's most."""
     return min(client.token_lifetime or current_tenant.token_lifetime, current_tenant.token_lifetime_max)
+
+
+def _answer_once(asked: ParsedRequest) -> None:
+    # RFC 9126 section 4: a request_uri is good for one answer, whoever else has the page open.
+    if asked.pushed is not None and not pushed.end_request(asked.client.tenant_id, asked.pushed.request_uri):
+        raise RefusedOnPage("request_uri_over", asked.client)
+    asked.is_answered = True
+
+
+def _verifier_for(machine_request: ParsedRequest) -> Verifier:
+    # What is called, by its own name too; the token endpoint's is what many clients always say (RFC 9126 section 2).
+    issuer = current_tenant.base_url
+    audiences = frozenset({issuer, f"{issuer}/oauth2/token", issuer + request.path})
+    return Verifier(audiences=audiences, now=machine_request.now, loopback=current_app.config["JWKS_ON_LOOPBACK"])
+
+
+def _address_of_caller() -> str | None:
+    return request.remote_addr
 
 
 def _read_machine_request() -> ParsedRequest:

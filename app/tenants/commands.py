@@ -153,8 +153,11 @@ def _describe(tenant: Tenant, hosts: list[str]) -> dict[str, Any]:
         "colour": tenant.colour,
         "token_lifetime": tenant.token_lifetime,
         "token_lifetime_max": tenant.token_lifetime_max,
-        "scope": tenant.scope,
+        "scope": " ".join(scope.name for scope in registry.list_scopes(tenant.id)),
         "pkce_required": tenant.pkce_required,
+        "resources": tenant.resources,
+        "refresh_idle": tenant.refresh_idle,
+        "refresh_lifetime": tenant.refresh_lifetime,
         "sign_in_methods": tenant.sign_in_methods,
         "created_at": tenant.created_at,
     }

@@ -23,7 +23,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import Forbidden, NotFound, ServiceUnavailable
 from werkzeug.local import LocalProxy
 
+from app import retries
 from app.extensions import db
+from app.isolation import guard
 from app.tenants import registry
 from app.tenants.registry import TenantSettings
 from keyporter import is_protected
@@ -105,6 +107,7 @@ def tenantless(view: Callable[P, R]) -> Callable[P, R]:
 def init_app(app: Flask) -> None:
     app.extensions["keyporter.tenants"] = TenantMemory(app.config["TENANT_CACHE_SECONDS"])
     app.before_request(enter_tenant)
+    app.teardown_request(lambda _error: guard.leave())
     app.context_processor(lambda: {"current_tenant": g.get("tenant")})
 
 
@@ -116,12 +119,15 @@ def find_tenant() -> TenantSettings | None:
         host = registry.normal_host(request.environ.get("HTTP_HOST"))
         g.tenant_host = host
         try:
-            g.tenant = None if host is None else _find(host, trust_memory=_view_verifies())
+            # Only reads, so that it may be done again.
+            g.tenant = None if host is None else retries.again(lambda: _find(host, trust_memory=_view_verifies()))
         except SQLAlchemyError as error:
             # Who asks next in this request must neither wait for it again nor meet an aborted transaction.
             db.session.rollback()
             g.tenant_error = error
             raise
+        if g.tenant is not None:
+            guard.enter(g.tenant.id)
     return cast("TenantSettings | None", g.tenant)
 
 

@@ -9,6 +9,7 @@ from app.extensions import Model, new_id
 
 #: What old integrations rely on: tokens last a year unless the tenant or the client says less.
 ONE_YEAR = 31_536_000
+THIRTY_DAYS = 2_592_000
 
 ACTIVE = "active"
 SUSPENDED = "suspended"
@@ -38,13 +39,29 @@ class Tenant(Model):
     #: Seconds.
     token_lifetime: Mapped[int] = mapped_column(default=ONE_YEAR)
     token_lifetime_max: Mapped[int] = mapped_column(default=ONE_YEAR)
-    #: The scopes that clients may ask for by name, space-separated.
-    scope: Mapped[str] = mapped_column(default="")
+    #: Resource indicators (RFC 8707) that clients may ask for, space-separated, beside the tenant's own address.
+    resources: Mapped[str] = mapped_column(default="")
+    #: Seconds: a refresh token that is not used for so long ends, and its family at the latest after the second.
+    refresh_idle: Mapped[int] = mapped_column(default=THIRTY_DAYS)
+    refresh_lifetime: Mapped[int] = mapped_column(default=ONE_YEAR)
     #: True: confidential apps need PKCE too.
     pkce_required: Mapped[bool] = mapped_column(default=False)
     #: How people sign in, space-separated; "password" is the one there is.
     sign_in_methods: Mapped[str] = mapped_column(default="password")
     created_at: Mapped[int]
+
+
+class Scope(Model):
+    """A name that clients of the tenant may ask for (RFC 6749 section 3.3), and what people read when they do."""
+
+    __tablename__ = "scope"
+
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    #: "see your reports"; empty: people read the name.
+    words: Mapped[str] = mapped_column(default="")
+    #: True: the consent page marks it.
+    dangerous: Mapped[bool] = mapped_column(default=False)
 
 
 class TenantHost(Model):

@@ -7,13 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from blinker import Signal
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.extensions import db
-from app.tenants.models import ACTIVE, SUSPENDED, Tenant, TenantHost
+from app.tenants.models import ACTIVE, ONE_YEAR, SUSPENDED, Scope, Tenant, TenantHost
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -52,6 +53,11 @@ class TenantSettings:
     token_lifetime_max: int
     scopes: frozenset[str]
     pkce_required: bool
+    #: Resource indicators (RFC 8707) beside ``base_url``.
+    resources: frozenset[str]
+    #: Seconds.
+    refresh_idle: int
+    refresh_lifetime: int
 
     @property
     def is_active(self) -> bool:
@@ -94,18 +100,19 @@ def base_url(host: str, port: int) -> str:
 
 def find_by_host(host: str, port: int) -> TenantSettings | None:
     """The tenant that ``host`` (normalised) belongs to; one statement."""
+    scopes = select(func.aggregate_strings(Scope.name, " ")).where(Scope.tenant_id == Tenant.id).scalar_subquery()
     statement = (
-        select(Tenant, Tenant.logo.is_not(None))
+        select(Tenant, Tenant.logo.is_not(None), scopes)
         .join(TenantHost, TenantHost.tenant_id == Tenant.id)
         .where(TenantHost.host == host)
-        .execution_options(populate_existing=True)
+        .execution_options(populate_existing=True, across_tenants="host")
     )
     row = db.session.execute(statement).first()
-    return settings_of(row[0], port, has_logo=row[1]) if row else None
+    return settings_of(row[0], port, has_logo=row[1], scope=row[2] or "") if row else None
 
 
-def settings_of(tenant: Tenant, port: int, *, has_logo: bool = False) -> TenantSettings:
-    """The immutable settings of a ``tenant`` row."""
+def settings_of(tenant: Tenant, port: int, *, has_logo: bool = False, scope: str = "") -> TenantSettings:
+    """The immutable settings of a ``tenant`` row; ``scope`` names what its catalogue offers, space-separated."""
     return TenantSettings(
         id=tenant.id,
         slug=tenant.slug,
@@ -119,8 +126,11 @@ def settings_of(tenant: Tenant, port: int, *, has_logo: bool = False) -> TenantS
         has_logo=has_logo,
         token_lifetime=tenant.token_lifetime,
         token_lifetime_max=tenant.token_lifetime_max,
-        scopes=frozenset(tenant.scope.split()),
+        scopes=frozenset(scope.split()),
         pkce_required=tenant.pkce_required,
+        resources=frozenset(tenant.resources.split()),
+        refresh_idle=tenant.refresh_idle,
+        refresh_lifetime=tenant.refresh_lifetime,
     )
 
 
@@ -194,6 +204,9 @@ SETTINGS = (
     "token_lifetime_max",
     "scope",
     "pkce_required",
+    "resources",
+    "refresh_idle",
+    "refresh_lifetime",
     "sign_in_methods",
 )
 
@@ -214,13 +227,18 @@ def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
     if key == "host":
         _change_host(tenant, _checked_host(text))
         return
+    if key == "scope":
+        _replace_scopes(tenant, _checked_scope(text))
+        return
     readers = {
         "name": _checked_name,
         "colour": _checked_colour,
         "token_lifetime": lambda text: _checked_lifetime(text, tenant.token_lifetime_max),
-        "token_lifetime_max": lambda text: _checked_lifetime(text, 10 * 31_536_000),
-        "scope": _checked_scope,
+        "token_lifetime_max": lambda text: _checked_lifetime(text, 10 * ONE_YEAR),
         "pkce_required": _checked_flag,
+        "resources": _checked_resources,
+        "refresh_idle": lambda text: _checked_lifetime(text, 10 * ONE_YEAR),
+        "refresh_lifetime": lambda text: _checked_lifetime(text, 10 * ONE_YEAR),
         "sign_in_methods": _checked_sign_in_methods,
     }
     if key not in readers:
@@ -229,6 +247,50 @@ def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
     _update(tenant, **{key: changed})
     if key == "token_lifetime_max" and tenant.token_lifetime > changed:
         _update(tenant, token_lifetime=changed)
+
+
+def list_scopes(tenant_id: int) -> list[Scope]:
+    """The tenant's catalogue of scopes, by name."""
+    statement = select(Scope).where(Scope.tenant_id == tenant_id).order_by(Scope.name)
+    return list(db.session.scalars(statement.execution_options(populate_existing=True)))
+
+
+def put_scope(tenant: Tenant, name: str, *, words: str, dangerous: bool) -> None:
+    """Offer a scope, or change what people read of one that is offered. Raises TenantError."""
+    words = " ".join(words.split())
+    if _checked_scope(name) != {name}:
+        raise TenantError("Name one scope.")
+    if len(words) > 200 or not (words.isprintable() or not words):
+        raise TenantError("The words for people have 200 characters at most.")
+    _remove_scopes(tenant, {name})
+    db.session.execute(insert(Scope).values(tenant_id=tenant.id, name=name, words=words, dangerous=dangerous))
+    _update(tenant)
+
+
+def remove_scope(tenant: Tenant, name: str) -> bool:
+    """Offer a scope no longer; tokens that have it keep it. False if it was not offered."""
+    removed = _remove_scopes(tenant, {name})
+    _update(tenant)
+    return removed > 0
+
+
+def _replace_scopes(tenant: Tenant, names: set[str]) -> None:
+    """Offer exactly ``names``; those that were offered before keep their words."""
+    known = {scope.name for scope in list_scopes(tenant.id)}
+    _remove_scopes(tenant, known - names)
+    rows = [{"tenant_id": tenant.id, "name": name, "words": "", "dangerous": False} for name in sorted(names - known)]
+    if rows:
+        db.session.execute(insert(Scope), rows)
+    _update(tenant)
+
+
+def _remove_scopes(tenant: Tenant, names: set[str]) -> int:
+    result = db.session.execute(
+        delete(Scope)
+        .where(Scope.tenant_id == tenant.id, Scope.name.in_(names))
+        .execution_options(synchronize_session=False)
+    )
+    return int(result.rowcount)  # type: ignore[attr-defined]
 
 
 def suspend(tenant: Tenant) -> None:
@@ -307,11 +369,30 @@ def _checked_lifetime(text: str, most: int) -> int:
     return int(text)
 
 
-def _checked_scope(text: str) -> str:
+def _checked_scope(text: str) -> set[str]:
     names = text.split()
     if any(not _SCOPE.fullmatch(name) for name in names):
         raise TenantError("Scopes are words of printable ASCII without quotes or backslashes (RFC 6749 section 3.3).")
-    return " ".join(sorted(set(names)))
+    return set(names)
+
+
+def _checked_resources(text: str) -> str:
+    for uri in text.split():
+        if not is_resource_indicator(uri):
+            raise TenantError(f"'{uri}' is no resource indicator: an absolute https address without # (RFC 8707).")
+    return " ".join(sorted(set(text.split())))
+
+
+def is_resource_indicator(uri: str) -> bool:
+    """True for an absolute address without fragment (RFC 8707 section 2); plain http on this machine only."""
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if "#" in uri or parts.username is not None or not uri.isascii() or not uri.isprintable() or len(uri) > 500:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host)))
 
 
 def _checked_flag(text: str) -> bool:

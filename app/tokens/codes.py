@@ -7,16 +7,17 @@ A code is bound to its client, its person and the generations of its issue
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from app import credentials
 from app.accounts.models import User
 from app.clients.registered import RegisteredClient
 from app.extensions import db
-from app.tokens.models import AccessToken, AuthorizationCode
-from app.tokens.standing import client_stands, consent_stands, join_what_decides, tenant_stands, user_stands
-from app.tokens.store import IssuedToken, rows_changed, save_token
+from app.tokens.models import AccessToken, AuthorizationCode, TokenFamily
+from app.tokens.standing import everything_stands, join_what_decides
+from app.tokens.store import IssuedToken, rows_changed
 
 #: Seconds a code lives; RFC 6749 section 4.1.2 allows ten minutes and recommends less.
 CODE_SECONDS = 60
@@ -39,11 +40,13 @@ class FoundCode:
     consent_generation: int
     redirect_uri: str | None
     scope: str
+    resource: str
     code_challenge: str | None
     expires_at: int
     spent_at: int | None
     token_expiry_month: int | None
     token_digest: bytes | None
+    family_id: int | None
     #: Whether tenant, client, user and consent are still what they were when it was issued.
     is_current: bool
 
@@ -63,6 +66,7 @@ def issue_code(
     consent_generation: int,
     redirect_uri: str | None,
     scope: str,
+    resource: str,
     code_challenge: str | None,
     now: int,
 ) -> str:
@@ -79,12 +83,14 @@ def issue_code(
         "consent_generation": consent_generation,
         "redirect_uri": redirect_uri,
         "scope": scope,
+        "resource": resource,
         "code_challenge": code_challenge,
         "created_at": now,
         "expires_at": now + CODE_SECONDS,
         "spent_at": None,
         "token_expiry_month": None,
         "token_digest": None,
+        "family_id": None,
     }
     db.session.execute(_INSERT_CODE, row)
     return code
@@ -93,15 +99,7 @@ def issue_code(
 _FIND_CODE = join_what_decides(
     select(
         *(column for column in AuthorizationCode.__table__.c if column.name != "created_at"),
-        func.coalesce(
-            and_(
-                tenant_stands(AuthorizationCode),
-                client_stands(AuthorizationCode),
-                user_stands(AuthorizationCode),
-                consent_stands(AuthorizationCode),
-            ),
-            False,
-        ).label("is_current"),
+        everything_stands(AuthorizationCode).label("is_current"),
     ),
     AuthorizationCode,
 ).where(
@@ -118,23 +116,8 @@ def find_code(tenant_id: int, client_pk: int, code: str) -> FoundCode | None:
     return None if row is None else FoundCode(**row._mapping)
 
 
-def save_user_token(client: RegisteredClient, code: FoundCode, token: IssuedToken, *, now: int) -> None:
-    """Store the token that ``code`` buys: it acts for the code's user, under the code's generations."""
-    save_token(
-        client,
-        token,
-        scope=code.scope,
-        now=now,
-        tenant_generation=code.tenant_generation,
-        client_generation=code.client_generation,
-        user_id=code.user_id,
-        user_generation=code.user_generation,
-        consent_generation=code.consent_generation,
-    )
-
-
-def spend_code(tenant_id: int, digest: bytes, token: IssuedToken, now: int) -> bool:
-    """Mark the code as spent on ``token``; False if another request got there first.
+def spend_code(tenant_id: int, digest: bytes, token: IssuedToken, family_id: int | None, now: int) -> bool:
+    """Mark the code as spent on ``token`` and its family; False if another request got there first.
 
     The database decides the race: the second UPDATE waits for the first to
     commit and then matches no row.
@@ -146,35 +129,39 @@ def spend_code(tenant_id: int, digest: bytes, token: IssuedToken, now: int) -> b
             AuthorizationCode.digest == digest,
             AuthorizationCode.spent_at.is_(None),
         )
-        .values(spent_at=now, token_expiry_month=token.expiry_month, token_digest=token.digest)
+        .values(spent_at=now, token_expiry_month=token.expiry_month, token_digest=token.digest, family_id=family_id)
     )
     return rows_changed(spent) == 1
 
 
 def revoke_what_the_code_bought(tenant_id: int, digest: bytes, now: int) -> bool:
-    """End the token that a code bought, after the code was used again (RFC 6749 section 4.1.2).
+    """End the token that a code bought, and its family, after the code was used again (RFC 6749 section 4.1.2).
 
-    Reads which token that is in the same statement, so that a race which this
-    request lost a moment ago is seen as the winner left it.
+    Two statements. Each reads which one that is in itself, so that a race which
+    this request lost a moment ago is seen as the winner left it.
     """
-    code = (
-        select(AuthorizationCode.token_digest)
-        .where(AuthorizationCode.tenant_id == tenant_id, AuthorizationCode.digest == digest)
-        .scalar_subquery()
-    )
-    month = (
-        select(AuthorizationCode.token_expiry_month)
-        .where(AuthorizationCode.tenant_id == tenant_id, AuthorizationCode.digest == digest)
-        .scalar_subquery()
-    )
+
+    def bought(column: Any) -> Any:
+        code = select(column).where(AuthorizationCode.tenant_id == tenant_id, AuthorizationCode.digest == digest)
+        return code.scalar_subquery()
+
     revoked = (
         update(AccessToken)
         .where(
             AccessToken.tenant_id == tenant_id,
-            AccessToken.expiry_month == month,
-            AccessToken.digest == code,
+            AccessToken.expiry_month == bought(AuthorizationCode.token_expiry_month),
+            AccessToken.digest == bought(AuthorizationCode.token_digest),
             AccessToken.revoked_at.is_(None),
         )
         .values(revoked_at=now)
     )
-    return rows_changed(revoked) == 1
+    ended = (
+        update(TokenFamily)
+        .where(
+            TokenFamily.tenant_id == tenant_id,
+            TokenFamily.id == bought(AuthorizationCode.family_id),
+            TokenFamily.revoked_at.is_(None),
+        )
+        .values(revoked_at=now)
+    )
+    return rows_changed(revoked) + rows_changed(ended) > 0

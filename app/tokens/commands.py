@@ -59,7 +59,7 @@ def create(slug: str, client_id: str, name: str, days: int | None, as_json: bool
     client = _get_client_that_may_have_one(tenant, client_id, now)
     lifetime = _lifetime(tenant, client, days)
     token = store.new_token(now + lifetime)
-    store.save_client_token(client, token, scope="", now=now, name=name, made_by=OPERATOR_NAME)
+    store.save_client_token(client, token, scope=client.default_scope, now=now, name=name, made_by=OPERATOR_NAME)
     note = f"“{name}”, {credentials.hint(token.text)}, works until {in_words(token.expires_at)}."
     audit.record(tenant.id, "token.issued", OPERATOR, Target("client", client_id, client.pk), note)
     db.session.commit()

@@ -20,19 +20,44 @@ def find_consent(tenant_id: int, user_id: int, client_pk: int) -> Consent | None
     return db.session.scalars(statement.execution_options(populate_existing=True)).first()
 
 
-def covers(consent: Consent | None, scope: str) -> bool:
-    """True if ``consent`` stands and allows ``scope``. Empty means everything, so only an unlimited one covers it."""
+def covers(consent: Consent | None, scope: str, resource: str = "") -> bool:
+    """True if ``consent`` stands and allows ``scope`` at ``resource``.
+
+    Empty means everything, and everywhere: only an unlimited consent covers that.
+    """
     if consent is None or consent.is_withdrawn:
         return False
-    if not consent.scope:
-        return True
-    return bool(scope) and set(scope.split()) <= set(consent.scope.split())
+    return _is_within(scope, consent.scope) and _is_within(resource, consent.resource)
+
+
+def together(consent: Consent | None, scope: str, resource: str) -> tuple[str, str]:
+    """Scope and resource of ``consent``, if it stands, with what is allowed beside it."""
+    if consent is None or consent.is_withdrawn:
+        return scope, resource
+    return _widened(consent.scope, scope), _widened(consent.resource, resource)
+
+
+def _is_within(asked: str, allowed: str | None) -> bool:
+    return not allowed or (bool(asked) and set(asked.split()) <= set(allowed.split()))
+
+
+def _widened(allowed: str | None, more: str) -> str:
+    if _is_within(more, allowed):
+        return allowed or ""
+    return " ".join(sorted({*(allowed or "").split(), *more.split()})) if more else ""
 
 
 def give_consent(
-    tenant_id: int, user_id: int, client_pk: int, *, scope: str, now: int, pre_approved: bool = False
+    tenant_id: int,
+    user_id: int,
+    client_pk: int,
+    *,
+    scope: str,
+    now: int,
+    resource: str = "",
+    pre_approved: bool = False,
 ) -> Consent:
-    """Remember that the user allows the client ``scope``, beside what was allowed before; returns the row.
+    """Remember that the user allows ``scope`` at ``resource``, beside what was allowed before; returns the row.
 
     A consent given again after it was withdrawn keeps the raised generation, so
     that what was issued before stays dead.
@@ -44,6 +69,7 @@ def give_consent(
             user_id=user_id,
             client_pk=client_pk,
             scope=scope,
+            resource=resource,
             given_at=now,
             pre_approved=pre_approved,
             generation=0,
@@ -57,10 +83,9 @@ def give_consent(
             existing = find_consent(tenant_id, user_id, client_pk)
             if existing is None:
                 raise
+    existing.scope, existing.resource = together(existing, scope, resource)
     if existing.is_withdrawn:
-        existing.scope, existing.given_at, existing.withdrawn_at = scope, now, None
-    elif not covers(existing, scope):
-        existing.scope = " ".join(sorted({*existing.scope.split(), *scope.split()})) if scope else ""
+        existing.given_at, existing.withdrawn_at = now, None
     existing.pre_approved = pre_approved
     db.session.flush()
     return existing
@@ -91,6 +116,7 @@ class Connection:
     publisher: str
     client_id: str
     scope: str
+    resource: str
     connected_at: int
     pre_approved: bool
 
@@ -104,6 +130,7 @@ def list_connections(tenant_id: int, user_id: int) -> list[Connection]:
             func.coalesce(App.publisher, ""),
             Client.client_id,
             Consent.scope,
+            Consent.resource,
             Consent.given_at,
             Consent.pre_approved,
         )

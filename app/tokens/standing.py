@@ -1,21 +1,21 @@
 """Whether what a token or a code was issued under still stands: tenant, client, app, person, consent.
 
 Each carries the generations of its issue and is good while they are the current
-ones. The two share these conditions, so that what ends the one ends the other.
+ones. All share these conditions, so that what ends the one ends the others.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_
+from sqlalchemy import ColumnElement, Select, and_, func, or_
 
 from app.accounts.models import User
 from app.clients.models import App, Client
 from app.tenants.models import ACTIVE, Tenant
-from app.tokens.models import AccessToken, AuthorizationCode, Consent
+from app.tokens.models import AccessToken, AuthorizationCode, Consent, DeviceCode, TokenFamily
 
-Issued = type[AccessToken] | type[AuthorizationCode]
+Issued = type[AccessToken] | type[AuthorizationCode] | type[TokenFamily] | type[DeviceCode]
 
 
 def join_what_decides(statement: Select[*tuple[Any, ...]], issued: Issued) -> Select[*tuple[Any, ...]]:
@@ -62,3 +62,14 @@ def user_stands(issued: Issued) -> ColumnElement[bool]:
 def consent_stands(issued: Issued) -> ColumnElement[bool]:
     """The person has not removed the app since."""
     return and_(Consent.withdrawn_at.is_(None), Consent.generation == issued.consent_generation)
+
+
+def family_stands() -> ColumnElement[bool]:
+    """No refresh token of the access token's family was used twice or revoked since; true for one without a family."""
+    return or_(AccessToken.family_id.is_(None), and_(TokenFamily.id.is_not(None), TokenFamily.revoked_at.is_(None)))
+
+
+def everything_stands(issued: Issued) -> ColumnElement[bool]:
+    """All of it, for what acts for a person; SQL's unknown counts as no."""
+    conditions = (tenant_stands(issued), client_stands(issued), user_stands(issued), consent_stands(issued))
+    return func.coalesce(and_(*conditions), False)

@@ -8,8 +8,8 @@ counts. ``tenant_id`` comes first, so that forgetting it is a TypeError.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sqlalchemy import Select, and_, bindparam, func, insert, select, update
 
@@ -19,8 +19,15 @@ from app.clients.models import App, Client
 from app.clients.registered import RegisteredClient
 from app.extensions import db
 from app.tenants.models import Tenant
-from app.tokens.models import AccessToken
-from app.tokens.standing import client_stands, consent_stands, join_what_decides, tenant_stands, user_stands
+from app.tokens.models import AccessToken, TokenFamily
+from app.tokens.standing import (
+    client_stands,
+    consent_stands,
+    family_stands,
+    join_what_decides,
+    tenant_stands,
+    user_stands,
+)
 from keyporter import token_format
 
 
@@ -28,7 +35,7 @@ from keyporter import token_format
 class IssuedToken:
     """A token that was just made: the only moment in which its text exists here."""
 
-    text: str
+    text: str = field(repr=False)
     digest: bytes
     expires_at: int
 
@@ -55,11 +62,55 @@ def save_client_token(
     *,
     scope: str,
     now: int,
+    resource: str = "",
     name: str | None = None,
     made_by: str | None = None,
 ) -> None:
     """Store a token by which ``client`` acts for itself; ``made_by`` is the person who made it, if one did."""
-    save_token(client, token, scope=scope, now=now, name=name, made_by=made_by)
+    save_token(client, token, scope=scope, resource=resource, now=now, name=name, made_by=made_by)
+
+
+class ActsForUser(Protocol):
+    """What a person's decision left behind: a code, a device code or a family, with the generations of its issue."""
+
+    @property
+    def user_id(self) -> Any: ...
+    @property
+    def tenant_generation(self) -> Any: ...
+    @property
+    def client_generation(self) -> Any: ...
+    @property
+    def user_generation(self) -> Any: ...
+    @property
+    def consent_generation(self) -> Any: ...
+
+
+def save_user_token(
+    client: RegisteredClient,
+    decision: ActsForUser,
+    token: IssuedToken,
+    *,
+    scope: str,
+    resource: str,
+    family_id: int | None,
+    now: int,
+) -> None:
+    """Store a token by which ``client`` acts for the person who decided, under the generations of the decision."""
+    save_token(
+        client,
+        token,
+        scope=scope,
+        resource=resource,
+        now=now,
+        family_id=family_id,
+        **generations_of(decision),
+    )
+
+
+def generations_of(decision: ActsForUser) -> dict[str, Any]:
+    """Whose decision it was, and the generations it was made under, by the names of their columns."""
+    names = ("user_id", "tenant_generation", "client_generation", "user_generation", "consent_generation")
+    return {name: getattr(decision, name) for name in names}
 
 
 def save_token(client: RegisteredClient, token: IssuedToken, *, now: int, **values: Any) -> None:
@@ -74,6 +125,8 @@ def save_token(client: RegisteredClient, token: IssuedToken, *, now: int, **valu
         "client_generation": client.generation,
         "user_generation": None,
         "consent_generation": None,
+        "family_id": None,
+        "resource": "",
         "name": None,
         "made_by": None,
         "hint": credentials.hint(token.text),
@@ -93,6 +146,7 @@ class CheckedToken:
     """
 
     tenant_version: int
+    client_pk: int
     client_id: str
     client_name: str
     user_id: int | None
@@ -100,34 +154,44 @@ class CheckedToken:
     user_name: str | None
     user_role: str | None
     scope: str
+    resource: str
     created_at: int
     expires_at: int
     refused_because: str | None
 
 
-_CHECK_TOKEN = join_what_decides(
-    select(
-        AccessToken.user_id,
-        AccessToken.scope,
-        AccessToken.created_at,
-        AccessToken.expires_at,
-        AccessToken.revoked_at,
-        Tenant.version,
-        Client.client_id,
-        func.coalesce(App.name, Client.name).label("client_name"),
-        User.email,
-        User.name,
-        User.role,
-        tenant_stands(AccessToken).label("tenant_ok"),
-        client_stands(AccessToken).label("client_ok"),
-        user_stands(AccessToken).label("user_ok"),
-        consent_stands(AccessToken).label("consent_ok"),
-    ),
-    AccessToken,
-).where(
-    AccessToken.tenant_id == bindparam("tenant_id"),
-    AccessToken.expiry_month == bindparam("month"),
-    AccessToken.digest == bindparam("digest"),
+_CHECK_TOKEN = (
+    join_what_decides(
+        select(
+            AccessToken.client_pk,
+            AccessToken.user_id,
+            AccessToken.scope,
+            AccessToken.resource,
+            AccessToken.created_at,
+            AccessToken.expires_at,
+            AccessToken.revoked_at,
+            Tenant.version,
+            Client.client_id,
+            func.coalesce(App.name, Client.name).label("client_name"),
+            User.email,
+            User.name,
+            User.role,
+            tenant_stands(AccessToken).label("tenant_ok"),
+            client_stands(AccessToken).label("client_ok"),
+            user_stands(AccessToken).label("user_ok"),
+            consent_stands(AccessToken).label("consent_ok"),
+            family_stands().label("family_ok"),
+        ),
+        AccessToken,
+    )
+    .outerjoin(
+        TokenFamily, and_(TokenFamily.tenant_id == AccessToken.tenant_id, TokenFamily.id == AccessToken.family_id)
+    )
+    .where(
+        AccessToken.tenant_id == bindparam("tenant_id"),
+        AccessToken.expiry_month == bindparam("month"),
+        AccessToken.digest == bindparam("digest"),
+    )
 )
 
 
@@ -143,6 +207,7 @@ def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
         return None
     return CheckedToken(
         tenant_version=row.version,
+        client_pk=row.client_pk,
         client_id=row.client_id,
         client_name=row.client_name,
         user_id=row.user_id,
@@ -150,6 +215,7 @@ def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
         user_name=row.name,
         user_role=row.role,
         scope=row.scope,
+        resource=row.resource,
         created_at=row.created_at,
         expires_at=row.expires_at,
         refused_because=_why_refused(row, now),
@@ -158,7 +224,7 @@ def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
 
 def _why_refused(row: Any, now: int) -> str | None:
     """The first reason, in the order in which a person would want to hear it. SQL's unknown counts as no."""
-    if row.revoked_at is not None:
+    if row.revoked_at is not None or not row.family_ok:
         return "token_revoked"
     if row.expires_at <= now:
         return "token_expired"
@@ -180,8 +246,33 @@ def parse_ref(ref: str) -> tuple[int, bytes] | None:
     return None if match is None else (int(match[1]), bytes.fromhex(match[2]))
 
 
+def subject_of(client_id: str, user_id: int | None) -> str:
+    """RFC 7662's ``sub``, with its kind in it, so that no client ID can pass for a user."""
+    return f"client:{client_id}" if user_id is None else f"user:{user_id}"
+
+
 def revoke_token(tenant_id: int, client_pk: int, expiry_month: int, digest: bytes, now: int) -> bool:
-    """End one token of a client; False if it is not there or was revoked before."""
+    """End one token of a client, and the family it belongs to; False if it is not there or had ended before.
+
+    Two statements. A family ends as a whole: an access token that was stolen was stolen with its refresh token.
+    """
+    family = (
+        update(TokenFamily)
+        .where(
+            TokenFamily.tenant_id == tenant_id,
+            TokenFamily.client_pk == client_pk,
+            TokenFamily.id
+            == select(AccessToken.family_id)
+            .where(
+                AccessToken.tenant_id == tenant_id,
+                AccessToken.expiry_month == expiry_month,
+                AccessToken.digest == digest,
+            )
+            .scalar_subquery(),
+            TokenFamily.revoked_at.is_(None),
+        )
+        .values(revoked_at=now)
+    )
     revoked = (
         update(AccessToken)
         .where(
@@ -193,7 +284,7 @@ def revoke_token(tenant_id: int, client_pk: int, expiry_month: int, digest: byte
         )
         .values(revoked_at=now)
     )
-    return rows_changed(revoked) == 1
+    return rows_changed(revoked) + rows_changed(family) > 0
 
 
 def rows_changed(statement: Any) -> int:
@@ -207,8 +298,12 @@ def _live(statement: Select[*tuple[Any, ...]], tenant_id: int, now: int) -> Sele
     return (
         statement.join(Client, and_(Client.tenant_id == AccessToken.tenant_id, Client.id == AccessToken.client_pk))
         .join(Tenant, Tenant.id == AccessToken.tenant_id)
+        .outerjoin(
+            TokenFamily, and_(TokenFamily.tenant_id == AccessToken.tenant_id, TokenFamily.id == AccessToken.family_id)
+        )
         .where(
             AccessToken.tenant_id == tenant_id,
+            family_stands(),
             AccessToken.expires_at > now,
             AccessToken.client_generation == Client.generation,
             AccessToken.tenant_generation == Tenant.generation,

@@ -1,0 +1,34 @@
+"""What the protocol's endpoints refuse, beside the errors that Authlib knows."""
+
+from __future__ import annotations
+
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidGrantError
+
+
+class InvalidTargetError(OAuth2Error):
+    """RFC 8707 section 2: the resource is malformed, not known here, or not among those that were granted."""
+
+    error = "invalid_target"
+
+
+class TokenReplayed(InvalidGrantError):
+    """A code or a refresh token came a second time, from the client it belongs to: what it bought has to end.
+
+    ``code_digest`` or ``family_id`` says which it was.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        tenant_id: int,
+        client_pk: int,
+        *,
+        code_digest: bytes | None = None,
+        family_id: int | None = None,
+    ) -> None:
+        super().__init__(description)
+        self.tenant_id = tenant_id
+        self.client_pk = client_pk
+        self.code_digest = code_digest
+        self.family_id = family_id
