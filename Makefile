@@ -1,10 +1,15 @@
 # Needs make and Python >= 3.11 with venv; everything else is installed into .venv, pinned and hashed.
+# With Node and npm, `make test` also tries OAuth clients from there (tests/clients/npm).
 #
 #   make run        the demo on http://127.0.0.1:8000 (another port: make run PORT=9000)
 #   make test       the whole test suite
+#   make fuzz       the tests that make up their own input, for long, with other input each time
 #   make check      formatter, linter, types, tests, coverage
 #   make format     rewrite the code the way `make check` wants it
+#   make conformance   what attackers and conformance suites try, by its ids: a table (some: IDS="TE RT-03"; docs: WRITE=1)
+#   make isolation-report   what of one tenant is tried on another's host, and what comes of it
 #   make coverage   the tests with their branch coverage, and the gate that `make check` enforces
+#   make timing     do failed authentications take one time? Takes long, and a machine that does nothing else
 #   make lock       requirements*.in -> requirements*.txt (newest versions: make lock UPGRADE=--upgrade)
 #   make clean      remove everything that make made, demo data included
 
@@ -14,8 +19,12 @@ PYTHON ?=
 WORKERS ?= 2
 # More arguments for pytest: make test ARGS="-k consent"
 ARGS ?=
+# For make conformance: some checks or groups; and, set to anything, docs/conformance.md is written.
+IDS ?=
+WRITE ?=
 
 VENV := .venv
+NPM_CLIENTS := tests/clients/npm/node_modules/.installed
 BIN := $(VENV)/bin
 # Always `python -m NAME`, never bin/NAME: the scripts hold the folder's old path after it was moved.
 PY := $(BIN)/python
@@ -36,7 +45,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check coverage format lint types lock clean
+.PHONY: help run test fuzz timing check conformance isolation-report coverage format lint types lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,8 +53,20 @@ help:
 run: $(VENV)/.installed
 	@exec $(PY) -m flask demo
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(NPM_CLIENTS)
 	@$(PYTEST)
+
+timing: $(VENV)/.installed-dev
+	@$(PY) -m pytest -q -s -n 0 tests/timing/same_time.py $(ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	@$(PYTEST) --hypothesis-profile=fuzz tests/properties tests/conformance/test_openapi.py
+
+conformance: $(VENV)/.installed-dev $(NPM_CLIENTS)
+	@$(PY) -m tests.conformance --workers $(WORKERS) $(if $(WRITE),--write) $(IDS) -- $(ARGS)
+
+isolation-report: $(VENV)/.installed-dev
+	@$(PY) -m tests.isolation_report
 
 check: lint types coverage
 
@@ -74,7 +95,7 @@ lock: $(VENV)/.installed-dev
 	@$(LOCK) --output-file requirements-dev.txt --constraint requirements.txt requirements-dev.in
 
 clean:
-	rm -rf $(VENV) instance .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(dir $(NPM_CLIENTS)) instance .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
@@ -106,3 +127,14 @@ $(VENV)/.installed-dev: requirements-dev.txt | $(PY)
 	@echo "Installing what the tests need (once; requirements-dev.txt)" >&2
 	@$(PY) -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
+
+# Without npm, or without its registry, the tests that need this say so.
+$(NPM_CLIENTS): tests/clients/npm/package-lock.json
+	@if ! command -v npm >/dev/null 2>&1; then \
+		echo "There is no npm: clients from there are not tried (on Debian and Ubuntu: apt-get install nodejs npm)" >&2; \
+	elif echo "Installing clients from npm (once; $<)" >&2 && \
+		npm ci --prefix tests/clients/npm --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then \
+		touch $@; \
+	else \
+		echo "npm could not install them: clients from there are not tried" >&2; \
+	fi

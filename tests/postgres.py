@@ -85,6 +85,19 @@ class PostgresServer:
         self._pg_ctl("start", "-w", "-t", "60", "-l", str(self._own_folder / "log"), "-o", self._options)
         self._running = True
 
+    @property
+    def pid_file(self) -> Path:
+        """``postmaster.pid``: the process of the server is named in its first line."""
+        return self._own_folder / "data" / "postmaster.pid"
+
+    def resume_after_a_kill(self) -> None:
+        """As resume(), after somebody killed all its processes with a signal that cannot be caught."""
+        # A killed process that nobody has waited for yet still has its number, and these files would then say
+        # that a server is running. After a power cut they name nobody, and that is what this is about.
+        for file in (self.pid_file, *self._own_folder.glob(".s.PGSQL.*.lock")):
+            file.unlink()
+        self.resume()
+
     def stop(self) -> None:
         """End the server and remove its data; nothing on a server that was there before."""
         if self._folder is None or not self._folder.exists():
@@ -182,7 +195,10 @@ def _server_options(port: int, folder: Path, *, durable: bool) -> str:
         "shared_buffers": "64MB",
         "timezone": "UTC",
     }
-    if not durable:
+    if durable:
+        # One call instead of one for each file of each database: recovery takes a tenth of the time.
+        settings |= {"recovery_init_sync_method": "syncfs"}
+    else:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 

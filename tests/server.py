@@ -94,8 +94,9 @@ class Connection:
         assert "Transfer-Encoding" not in headers
         body = self._reader.read(int(headers["Content-Length"]))
         assert len(body) == int(headers["Content-Length"])
-        self._socket.shutdown(socket.SHUT_WR)
-        assert self._reader.read() == b"", "something follows the answer"
+        with contextlib.suppress(OSError):  # the server hung up, on a body that it did not want to read
+            self._socket.shutdown(socket.SHUT_WR)
+            assert self._reader.read() == b"", "something follows the answer"
         return Answer(status, headers, body)
 
 
@@ -204,8 +205,9 @@ class GunicornServer:
             start_response(f"{answer.status} {answer.reason}", answer.getheaders())
             return [answer.read()]
 
-    def _start_on(self, port: int) -> subprocess.Popen[bytes]:
-        environment = {name: value for name, value in os.environ.items() if name not in _OURS} | {
+    def variables(self, port: int) -> dict[str, str]:
+        """The environment that it is started with."""
+        return {name: value for name, value in os.environ.items() if name not in _OURS} | {
             "DATABASE_URL": self.database_url,
             "SECRET_KEY": SECRET_KEY,
             "LOG_LEVEL": "DEBUG",
@@ -214,11 +216,13 @@ class GunicornServer:
             "WEB_CONCURRENCY": str(self.workers),
             **self.environment,
         }
+
+    def _start_on(self, port: int) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"],
                 cwd=ROOT,
-                env=environment,
+                env=self.variables(port),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -19,3 +19,25 @@ def test_an_old_key_that_could_be_guessed_is_refused():
     """It signs cookies as well as the current one does."""
     with pytest.raises(ConfigError, match="SECRET_KEY_FALLBACKS is too short"):
         Config.from_env({"SECRET_KEY": LONG, "SECRET_KEY_FALLBACKS": f"{ANOTHER},short"})
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:6379/0", "rediss://:secret@redis.example", "unix:///run/redis.sock"]
+)
+def test_the_address_of_redis_is_read_from_a_variable_or_a_file(url, tmp_path):
+    (tmp_path / "redis").write_text(f"{url}\n")
+
+    assert Config.from_env({"SECRET_KEY": LONG}).REDIS_URL is None
+    for setting in ({"REDIS_URL": url}, {"REDIS_URL_FILE": str(tmp_path / "redis")}):
+        read = Config.from_env({"SECRET_KEY": LONG, **setting}).REDIS_URL
+        assert read == url
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "http://h/", "redis://:my-password@h:x", "redis://h/?socket_timeout=x"]
+)
+def test_an_address_that_is_none_of_redis_is_refused_and_not_repeated(url):
+    with pytest.raises(ConfigError, match="REDIS_URL must be an address like redis://host:6379/0") as refused:
+        Config.from_env({"SECRET_KEY": LONG, "REDIS_URL": url})
+
+    assert "my-password" not in str(refused.value)

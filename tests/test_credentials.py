@@ -11,6 +11,7 @@ from app import credentials
 from app.credentials import ARGON2ID, SHA256, StoredSecret, VerifiedSecrets
 
 TYPED = "our-own-Secret_2026.for~BI"
+HERE, THERE = (1, "c", "a"), (1, "c", "b")
 
 
 @pytest.fixture
@@ -81,12 +82,48 @@ class TestMatchesAny:
         assert not credentials.matches_any("wrong", stored)
         assert not credentials.matches_any("wrong", ())
 
-    def test_every_failure_costs_one_slow_check(self, slow):
+    def test_a_failure_costs_a_slow_check_for_each_typed_secret(self, slow):
         generated = credentials.store_generated(credentials.new_client_secret())
-        for stored in [(), (generated,), (generated, generated)]:
+        typed = credentials.store_typed(TYPED)
+        for stored, checks in [((), 0), ((generated, generated), 0), ((generated, typed), 1), ((typed, typed), 2)]:
             slow.clear()
             assert not credentials.matches_any("wrong", stored)
-            assert len(slow) == 1
+            assert len(slow) == checks
+
+    def test_time_can_be_spent_by_the_check(self, slow):
+        for count in (-1, 0, 2):
+            slow.clear()
+            credentials.spend_the_time_of_checks(count)
+            assert len(slow) == max(0, count)
+
+    def test_one_that_was_right_is_known_where_it_was(self, slow, monkeypatch):
+        monkeypatch.setattr(credentials, "_verified", VerifiedSecrets())
+        generated = credentials.new_client_secret()
+        stored = (credentials.store_generated(generated), credentials.store_typed(TYPED))
+        for secret in (generated, TYPED):
+            assert not credentials.was_verified(HERE, secret, stored)
+            assert credentials.matches_any(secret, stored, HERE)
+            slow.clear()
+
+            assert credentials.was_verified(HERE, secret, stored)
+            assert credentials.matches_any(secret, stored, HERE)
+            assert not credentials.was_verified(THERE, secret, stored)
+            assert slow == []
+
+    def test_one_that_was_right_for_a_secret_that_is_gone_is_not_known_for_the_other(self, monkeypatch):
+        monkeypatch.setattr(credentials, "_verified", VerifiedSecrets())
+        old, new = credentials.store_typed("old"), credentials.store_typed("new")
+        assert credentials.matches_any("old", (new, old), HERE)
+
+        assert not credentials.was_verified(HERE, "old", (new,))
+
+    def test_a_wrong_one_and_one_without_a_place_are_not_remembered(self, monkeypatch):
+        monkeypatch.setattr(credentials, "_verified", VerifiedSecrets())
+        stored = (credentials.store_typed(TYPED),)
+        credentials.matches_any("wrong", stored, HERE)
+        credentials.matches_any(TYPED, stored)
+
+        assert not credentials._verified._until
 
     def test_a_generated_secret_never_waits_for_a_typed_one(self, slow):
         generated = credentials.new_client_secret()
@@ -103,48 +140,49 @@ class TestVerifiedSecrets:
         monkeypatch.setattr("app.credentials.time.monotonic", lambda: moment[0])
         return moment
 
-    def test_only_the_first_request_in_a_minute_pays(self, slow, clock):
+    def test_what_is_in_use_stays_known_and_what_is_not_is_forgotten_after_a_minute(self, clock):
         memory, stored = VerifiedSecrets(seconds=60), credentials.store_typed(TYPED)
+        memory.remember(HERE, TYPED, stored)
 
-        for moment, checks in [(0, 1), (1, 1), (59.9, 1), (60, 2), (61, 2)]:
+        for moment, known in [(0, True), (59.9, True), (119, True), (179, False), (180, False)]:
             clock[0] = 1000.0 + moment
-            assert memory.matches(TYPED, stored)
-            assert len(slow) == checks
+            assert memory.knows(HERE, TYPED, stored) is known
 
-    def test_a_wrong_one_is_checked_each_time(self, slow):
+    @pytest.mark.parametrize("other", [(2, "c", "a"), (1, "d", "a"), (1, "c", "b"), (1, "ca", ""), (1, "", "ca")])
+    def test_another_place_is_another_key(self, other):
         memory, stored = VerifiedSecrets(), credentials.store_typed(TYPED)
-        for count in (1, 2, 3):
-            assert not memory.matches("wrong", stored)
-            assert len(slow) == count
+        memory.remember(HERE, TYPED, stored)
 
-    def test_another_hash_is_another_key(self, slow):
+        assert memory.knows(HERE, TYPED, stored)
+        assert not memory.knows(other, TYPED, stored)
+
+    def test_another_hash_or_secret_is_another_key(self):
         memory = VerifiedSecrets()
-        old, new = credentials.store_typed(TYPED), credentials.store_typed("something else")
-        assert memory.matches(TYPED, old)
+        old, new = credentials.store_typed(TYPED), credentials.store_typed(TYPED)
+        memory.remember(HERE, TYPED, old)
 
-        assert not memory.matches(TYPED, new)
+        assert not memory.knows(HERE, TYPED, new)
+        assert not memory.knows(HERE, TYPED + "x", old)
 
     def test_it_keeps_neither_secret_nor_hash(self):
         memory, stored = VerifiedSecrets(), credentials.store_typed(TYPED)
-        memory.matches(TYPED, stored)
+        memory.remember(HERE, TYPED, stored)
 
         assert len(memory._until) == 1
         assert TYPED not in repr(memory._until)
         assert stored.value not in repr(memory._until)
 
-    def test_it_does_not_grow_without_end(self):
+    def test_it_does_not_grow_without_end_and_forgets_what_is_used_least(self):
         memory = VerifiedSecrets(most=2)
-        stored = [credentials.store_typed(text) for text in ("a", "b", "c")]
-        for text, one in zip("abc", stored, strict=True):
-            memory.matches(text, one)
+        a, b, c = (credentials.store_generated(text) for text in "abc")
+        memory.remember(HERE, "a", a)
+        memory.remember(HERE, "b", b)
+        assert memory.knows(HERE, "a", a)
+        memory.remember(HERE, "c", c)
 
         assert len(memory._until) == 2
-
-    def test_generated_ones_need_no_memory(self):
-        memory, secret = VerifiedSecrets(), credentials.new_client_secret()
-
-        assert memory.matches(secret, credentials.store_generated(secret))
-        assert not memory._until
+        assert memory.knows(HERE, "a", a)
+        assert not memory.knows(HERE, "b", b)
 
 
 def test_an_unknown_person_costs_what_a_known_one_costs(slow):

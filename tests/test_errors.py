@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
+from app.attempts.budget import TooManyAttempts
 from app.extensions import db
 from app.logs import RedactingFormatter
 from app.tenants.models import Tenant
@@ -134,7 +135,11 @@ class TestCrash:
             values = {"slug": None, "name": "ana@acme.example", "host": "x", "created_at": now()}
             db.session.execute(insert(Tenant).values(**values))
 
-        for name, view in [("crash", crash), ("conflict", conflict), ("unstorable", unstorable)]:
+        def too_many():
+            raise TooManyAttempts("client", 40)
+
+        views = [("crash", crash), ("conflict", conflict), ("unstorable", unstorable), ("too-many", too_many)]
+        for name, view in views:
             app.add_url_rule(f"/{name}", f"page-{name}", view)
             app.add_url_rule(f"/oauth2/{name}", f"machine-{name}", view)
         return app
@@ -172,6 +177,21 @@ class TestCrash:
         page = browser.get("/conflict")
         assert (page.status_code, page.mimetype) == (409, "text/html")
         check_discreet(page)
+
+    def test_too_many_attempts_are_429_and_say_how_long_to_wait(self, app, machine, browser):
+        answer, page = machine.open("/oauth2/too-many"), browser.get("/too-many")
+
+        assert answer.json == {
+            "error": "temporarily_unavailable",
+            "error_description": "Too many tries. Wait 40 seconds.",
+        }
+        assert page.mimetype == "text/html"
+        assert "Too many tries. Wait 40 seconds." in page.text
+        for response in (answer, page):
+            assert response.status_code == 429
+            assert response.headers["Retry-After"] == "40"
+            assert response.headers["Cache-Control"] == "no-store"
+            check_discreet(response)
 
     def test_no_log_shows_the_values_of_a_statement(self, app, machine, caplog):
         with app.app_context(), pytest.raises(IntegrityError, match="parameters hidden"):

@@ -73,6 +73,14 @@ def test_the_near_past_is_said_by_its_distance(seconds, said):
     assert words.ago(THEN, THEN + seconds) == said
 
 
+@pytest.mark.parametrize(
+    "seconds,said",
+    [(1, "1 second"), (40, "40 seconds"), (59, "59 seconds"), (60, "1 minute"), (61, "2 minutes"), (120, "2 minutes")],
+)
+def test_a_wait_is_said_in_words_and_never_too_short(seconds, said):
+    assert words.duration(seconds) == said
+
+
 def test_a_moment_tells_machines_and_the_curious_the_minute():
     assert words.moment(THEN) == (
         '<time datetime="2027-01-14T10:00:07Z" title="14 January 2027, 10:00 UTC">14 January 2027</time>'

@@ -121,13 +121,20 @@ class World:
         *,
         secret: str | None = None,
         name: str = "Power BI",
+        **options: Any,
     ) -> ClientHandle:
         """An API client with a generated secret, or with the ``secret`` that somebody typed."""
         with self.app.app_context():
             client_id = client_id or f"c_{secrets.token_hex(6)}"
             new = clients.check_secret(secret, client_id) if secret else clients.generate_secret()
             client = clients.create_api_client(
-                tenant.id, name=name, client_id=client_id, secret=new.stored, created_by="Ana Ruiz", now=now()
+                tenant.id,
+                name=name,
+                client_id=client_id,
+                secret=new.stored,
+                created_by="Ana Ruiz",
+                now=now(),
+                **options,
             )
             db.session.commit()
             return ClientHandle(tenant, client.id, client_id, new.text)
@@ -217,6 +224,49 @@ class Machine:
         }
         return self.post_token({name: value for name, value in body.items() if value is not None})
 
+    def refresh(self, app: AppHandle, refresh_token: str, **more: str | None) -> TestResponse:
+        """RFC 6749 section 6; ``name=None`` leaves a parameter out."""
+        body = {
+            "grant_type": "refresh_token",
+            "client_id": app.client_id,
+            "client_secret": app.secret,
+            "refresh_token": refresh_token,
+            **more,
+        }
+        return self.post_token({name: value for name, value in body.items() if value is not None})
+
+    def post_form(self, path: str, body: dict[str, str | None], **options: Any) -> TestResponse:
+        """A form to a machine endpoint; a parameter that is None is left out."""
+        data = urlencode({name: value for name, value in body.items() if value is not None})
+        options.setdefault("content_type", "application/x-www-form-urlencoded")
+        return self.open(path, method="POST", data=data, **options)
+
+    def authorize_device(self, app: AppHandle, **more: str | None) -> TestResponse:
+        """RFC 8628 section 3.1; ``name=None`` leaves a parameter out."""
+        body = {"client_id": app.client_id, "client_secret": app.secret, **more}
+        return self.post_form("/oauth2/device_authorization", body)
+
+    def poll(self, app: AppHandle, device_code: str | None, **more: str | None) -> TestResponse:
+        """RFC 8628 section 3.4; ``name=None`` leaves a parameter out."""
+        body = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+            "client_id": app.client_id,
+            "client_secret": app.secret,
+            "device_code": device_code,
+            **more,
+        }
+        return self.post_form("/oauth2/token", body)
+
+    def revoke(self, client: ClientHandle | AppHandle, token: str, **more: str) -> TestResponse:
+        """RFC 7009 section 2.1."""
+        body = {"client_id": client.client_id, "client_secret": client.secret, "token": token, **more}
+        return self.post_form("/oauth2/revoke", body)
+
+    def introspect(self, client: ClientHandle | AppHandle, token: str, **more: str) -> TestResponse:
+        """RFC 7662 section 2.1."""
+        body = {"client_id": client.client_id, "client_secret": client.secret, "token": token, **more}
+        return self.post_form("/oauth2/introspect", body)
+
     def verify(self, token: str) -> TestResponse:
         return self.open("/oauth2/verify", headers={"Authorization": f"Bearer {token}"})
 
@@ -264,6 +314,13 @@ class Browser:
         page = self.get(address)
         assert page.status_code == 200, page.text
         return self.post(address, {"decision": "allow"})
+
+    def decide(self, user_code: str, decision: str) -> TestResponse:
+        """Type what a device shows and press a button: ``decision`` is "allow" or "cancel"."""
+        self.get("/device")
+        page = self.post("/device", {"user_code": user_code})
+        assert page.status_code == 200, page.text
+        return self.post("/device/answer", {"user_code": user_code, "decision": decision})
 
     def get_code(self, app: AppHandle, **more: str) -> str:
         """A fresh code of the signed-in person for ``app``."""

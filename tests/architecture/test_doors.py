@@ -20,11 +20,19 @@ OPEN_TO_STRANGERS = {
     "accounts.sign_in": "the door itself",
     "accounts.sign_out": "needs the page's CSRF token; signs nobody out but whoever asks",
     "oauth.issue_token": "clients authenticate in the request",
+    "oauth.revoke_token": "likewise",
+    "oauth.introspect_token": "likewise",
+    "oauth.authorize_device": "clients authenticate in the request; public apps say which one they are",
+    "oauth.push_authorization_request": "likewise",
     "oauth.describe_server": "public metadata (RFC 8414)",
+    "oauth.describe_endpoints": "public too, and the same for everybody",
     "consent.authorize": "leads to sign-in once the request is known to be good",
 }
 #: Routes for any signed-in person of the tenant.
-FOR_MEMBERS = {"consent.answer", "consent.connected_apps", "consent.remove_app"}
+FOR_MEMBERS = {
+    "accounts.confirm", "consent.answer", "consent.connected_apps", "consent.remove_app",
+    "device.enter_code", "device.ask", "device.answer",
+}  # fmt: skip
 #: Routes that want a Bearer token.
 FOR_TOKENS = {"oauth.verify_token"}
 #: Routes that only the tenant's admins may enter: everything of this blueprint.

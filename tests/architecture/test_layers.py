@@ -11,10 +11,12 @@ ROOT = Path(__file__).parents[2]
 
 #: From the bottom up. A package sees only what stands in an earlier row.
 LAYERS = (
+    {"isolation"},
     {"keyporter", "extensions", "machine_paths", "words", "listening"},
-    {"credentials"},
+    {"credentials", "retries"},
     {"audit"},
     {"tenants"},
+    {"attempts"},
     {"command_line"},
     {"accounts"},
     {"clients"},
@@ -23,7 +25,7 @@ LAYERS = (
     {"client_manager", "consent", "demo"},
 )
 #: Wiring and answers that concern every request: known to the factory, imported by no capability.
-AROUND = {"__init__", "errors", "health", "headers", "logs", "operation", "transport"}
+AROUND = {"__init__", "errors", "health", "headers", "logs", "operation", "row_level_security", "transport", "worker"}
 #: The few imports of those that are meant.
 EXCEPTIONS = {
     ("demo", "health"),  # `flask demo` migrates only if it has to
@@ -34,10 +36,13 @@ FOR_COMMANDS = {"command_line"}
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 
 #: Modules that may read the request, the session or the current tenant.
-READERS = {"views", "session", "current", "server", "protection"}
+READERS = {"views", "session", "current", "server", "protection", "retries"}
 READ = {"request", "g", "session", "current_tenant"}
 #: Modules that may build SQL.
-SQL = {"registry", "app_registry", "store", "codes", "consents", "retention", "log", "models", "extensions", "health"}
+SQL = {
+    "registry", "app_registry", "store", "codes", "assertions", "families", "devices", "pushed", "consents",
+    "retention", "log", "models", "extensions", "health", "counter",
+}  # fmt: skip
 SQL_NAMES = {"select", "insert", "update", "delete"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.signing import Signer, with_assertion
 from tests.world import AppHandle
 
 URI = "https://fieldapp.example/callback"
@@ -201,3 +202,122 @@ def test_an_app_is_not_changed_to_what_cannot_be(shell, tenant):
     )
     assert shell.refusal("app", "set", app["client_id"], "--name", " ") == "Enter a name."
     assert shell.json("app", "show", app["client_id"])["redirect_uris"] == [URI]
+
+
+def test_an_app_is_made_with_everything_that_can_be_said_of_it(shell, tenant):
+    plain = shell.json(*CREATE, "--tenant", "acme")
+    made = shell.json(
+        *CREATE, "--tenant", "acme", "--refresh-tokens", "--device-grant", "--require-par", "--token-lifetime", "3600"
+    )
+
+    options = ("refresh_tokens", "device_grant", "par_required", "token_lifetime")
+    assert [plain[option] for option in options] == [False, False, False, None]
+    assert [made[option] for option in options] == [True, True, True, 3600]
+    assert made in [{**listed, "client_secret": made["client_secret"]} for listed in shell.json("app", "list")]
+
+
+def test_an_app_gets_refresh_tokens_and_shorter_lived_ones_from_now_on(shell, tenant, member, browser, machine):
+    app = as_handle(shell.json(*CREATE, "--tenant", "acme"))
+    browser.sign_in(member)
+    before = machine.redeem(app, browser.get_code(app)).json
+
+    shell.do("app", "set", app.client_id, "--refresh-tokens", "--token-lifetime", "3600")
+    after = machine.redeem(app, browser.get_code(app)).json
+
+    assert "refresh_token" not in before
+    assert "refresh_token" in after
+    assert after["expires_in"] == 3600
+    assert machine.works(before["access_token"])
+    shell.do("app", "set", app.client_id, "--no-refresh-tokens", "--token-lifetime", "0")
+    assert machine.refresh(app, after["refresh_token"]).json["error"] == "unauthorized_client"
+    assert shell.json("app", "show", app.client_id)["token_lifetime"] is None
+    assert shell.events().count("app.changed") == 2
+
+
+@pytest.mark.parametrize(
+    "on,off,member_name",
+    [
+        ("--refresh-tokens", "--no-refresh-tokens", "refresh_tokens"),
+        ("--device-grant", "--no-device-grant", "device_grant"),
+        ("--require-par", "--no-require-par", "par_required"),
+    ],
+)
+def test_each_option_is_turned_on_and_off_alone(shell, tenant, on, off, member_name):
+    app = shell.json(*CREATE, "--tenant", "acme")
+
+    turned_on = shell.json("app", "set", app["client_id"], on)
+    renamed = shell.json("app", "set", app["client_id"], "--name", "Other")
+    turned_off = shell.json("app", "set", app["client_id"], off)
+
+    assert [shown[member_name] for shown in (turned_on, renamed, turned_off)] == [True, True, False]
+    changed = {name for name in app if name in turned_on and app[name] != turned_on[name]}
+    assert changed == {member_name}
+
+
+def test_an_app_for_devices_alone_needs_no_address(shell, tenant):
+    nowhere = ("app", "create", "--name", "Meter", "--public", "--tenant", "acme")
+
+    assert shell.run(*nowhere).exit_code == 2
+    assert shell.json(*nowhere, "--device-grant")["redirect_uris"] == []
+
+
+class TestKeys:
+    @pytest.fixture
+    def signer(self):
+        return Signer(kid="first")
+
+    def test_an_app_that_signs_has_no_secret_and_is_not_public(self, shell, tenant, signer, member, browser, machine):
+        made = shell.json(*CREATE, "--jwks-file", "-", "--no-secret", "--tenant", "acme", stdin=signer.jwks)
+        app = as_handle(made)
+        browser.sign_in(member)
+
+        bare = machine.redeem(app, browser.get_code(app))
+        signed = machine.redeem(app, browser.get_code(app), **with_assertion(signer.assertion(app.client_id)))
+
+        assert "client_secret" not in made
+        assert (made["public"], made["key_ids"]) == (False, ["first"])
+        assert (bare.status_code, signed.status_code) == (401, 200)
+
+    def test_keys_are_changed_and_taken_away(self, shell, tenant, signer):
+        app = shell.json(*CREATE, "--tenant", "acme")
+        change = ("app", "set", app["client_id"])
+
+        assert shell.json(*change, "--jwks-file", "-", stdin=signer.jwks)["key_ids"] == ["first"]
+        shown = shell.json(*change, "--jwks-uri", "https://client.example/jwks.json")
+        assert (shown["jwks_uri"], shown["key_ids"]) == ("https://client.example/jwks.json", [])
+        assert shell.json(*change, "--no-keys")["jwks_uri"] is None
+        assert shell.events().count("app.changed") == 3
+
+    def test_an_app_is_never_left_with_nothing(self, shell, tenant, signer):
+        app = shell.json(*CREATE, "--jwks-file", "-", "--no-secret", "--tenant", "acme", stdin=signer.jwks)
+        line = shell.refusal("app", "set", app["client_id"], "--no-keys")
+
+        assert line == "It needs a secret or keys: without both it could not prove who it is."
+        shell.do("app", "rotate-secret", app["client_id"])
+        assert shell.json("app", "set", app["client_id"], "--no-keys")["key_ids"] == []
+
+    def test_a_public_app_has_none(self, shell, tenant, signer):
+        app = shell.json(*CREATE, "--public", "--tenant", "acme")
+
+        line = shell.refusal("app", "set", app["client_id"], "--jwks-file", "-", stdin=signer.jwks)
+
+        assert line == "A public app can keep nothing secret, so it has no keys either."
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--public", "--jwks-uri", "https://client.example/"),
+            ("--public", "--no-secret"),
+            ("--no-secret",),
+            ("--jwks-file", "-", "--jwks-uri", "https://client.example/"),
+        ],
+    )
+    def test_options_that_do_not_go_together_are_wrong_use(self, shell, tenant, options):
+        assert shell.run(*CREATE, "--tenant", "acme", *options, stdin="x").exit_code == 2
+        assert shell.json("app", "list") == []
+
+    def test_so_are_keys_and_none(self, shell, tenant, signer):
+        app = shell.json(*CREATE, "--tenant", "acme")
+        options = ("--no-keys", "--jwks-uri", "https://client.example/")
+
+        assert shell.run("app", "set", app["client_id"], *options).exit_code == 2

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
+from tests.signing import Signer, request_token
 from tests.world import ClientHandle
 
 CREATE = ("client", "create", "--tenant", "acme", "--name", "Power BI")
@@ -192,3 +196,209 @@ def test_a_client_may_get_shorter_lived_tokens_than_its_tenant(shell, machine, t
     assert answer.json["expires_in"] == 3600
     for seconds in ("59", "31536001", "-1"):
         assert "from 60 to 31536000 seconds" in shell.refusal(*CREATE, "--token-lifetime", seconds)
+
+
+class TestScopes:
+    @pytest.fixture(autouse=True)
+    def catalogue(self, shell, tenant):
+        for name in ("reports:read", "reports:write", "sites"):
+            shell.do("scope", "add", "--tenant", "acme", name)
+
+    def test_a_client_is_made_with_the_scopes_it_may_ask_for(self, shell, machine, tenant):
+        made = shell.json(*CREATE, "--scope", "reports:write reports:read", "--default-scope", "reports:read")
+        client = handle(tenant, made["client_id"], made["client_secret"])
+
+        assert (made["scope"], made["default_scope"]) == ("reports:read reports:write", "reports:read")
+        assert machine.verify(machine.token(client)).json["scope"] == "reports:read"
+        assert machine.request_token(client, scope="reports:write").status_code == 200
+        assert machine.request_token(client, scope="sites").json["error"] == "invalid_scope"
+
+    def test_they_are_changed_and_its_tokens_keep_what_they_have(self, shell, machine, api_client):
+        token = machine.token(api_client)
+        change = ("client", "set", api_client.client_id, "--tenant", "acme")
+
+        shown = shell.json(*change, "--scope", "sites")
+
+        assert shown["scope"] == "sites"
+        assert machine.works(token)
+        assert "scope" not in machine.verify(token).json
+        assert machine.request_token(api_client, scope="reports:read").json["error"] == "invalid_scope"
+        assert shell.json(*change, "--scope", "")["scope"] == ""
+        assert machine.request_token(api_client, scope="reports:read").status_code == 200
+        assert shell.events("acme").count("client.changed") == 2
+
+    def test_what_an_app_may_ask_for_is_each_tenants_own(self, shell, world, tenant, other_tenant):
+        app = world.oauth_app(tenant, other_tenant)
+
+        shown = shell.json("client", "set", app.client_id, "--tenant", "acme", "--scope", "sites")
+
+        assert shown["scope"] == "sites"
+        for option in ("--resource-server", "--no-keys"):
+            line = shell.refusal("client", "set", app.client_id, "--tenant", "acme", option)
+            assert line == f"'{app.client_id}' is an app. Use:  flask app"
+
+    @pytest.mark.parametrize(
+        "options,refusal",
+        [
+            (("--scope", "nope"), "The tenant has no scope 'nope'."),
+            (("--default-scope", "nope"), "The tenant has no scope 'nope'."),
+            (("--scope", "sites", "--default-scope", "reports:read"), "The default scopes must be among those"),
+        ],
+    )
+    def test_a_scope_that_is_not_there_is_refused(self, shell, api_client, options, refusal):
+        change = ("client", "set", api_client.client_id, "--tenant", "acme")
+
+        assert shell.refusal(*change, *options).startswith(refusal)
+        assert shell.refusal(*CREATE, *options).startswith(refusal)
+        assert len(shell.json("client", "list", "--tenant", "acme")) == 1
+        assert "client.changed" not in shell.events("acme")
+
+    def test_each_half_is_checked_with_the_other(self, shell, api_client):
+        change = ("client", "set", api_client.client_id, "--tenant", "acme")
+        shell.do(*change, "--scope", "sites reports:read", "--default-scope", "sites")
+
+        assert shell.refusal(*change, "--scope", "reports:read").startswith("The default scopes must be among those")
+        assert shell.json(*change, "--default-scope", "reports:read")["scope"] == "reports:read sites"
+
+
+def test_an_api_may_introspect_what_it_did_not_get_itself(shell, world, tenant, machine, api_client):
+    made = shell.json(*CREATE, "--resource-server")
+    api, token = handle(tenant, made["client_id"], made["client_secret"]), machine.token(api_client)
+
+    assert made["resource_server"] is True
+    assert machine.introspect(api, token).json["active"] is True
+    change = ("client", "set", api.client_id, "--tenant", "acme")
+    assert shell.json(*change, "--no-resource-server")["resource_server"] is False
+    assert machine.introspect(api, token).json == {"active": False}
+    assert shell.json(*change, "--resource-server")["resource_server"] is True
+
+
+def test_the_lifetime_of_new_tokens_is_changed(shell, machine, api_client):
+    change = ("client", "set", api_client.client_id, "--tenant", "acme", "--token-lifetime")
+
+    assert shell.json(*change, "3600")["token_lifetime"] == 3600
+    assert machine.request_token(api_client).json["expires_in"] == 3600
+    assert shell.json(*change, "0")["token_lifetime"] is None
+    assert machine.request_token(api_client).json["expires_in"] == 31_536_000
+    assert "from 60 to 31536000 seconds" in shell.refusal(*change, "59")
+
+
+class TestKeys:
+    @pytest.fixture
+    def signer(self):
+        return Signer(kid="first")
+
+    @pytest.fixture
+    def jwks_file(self, tmp_path, signer):
+        path = tmp_path / "jwks.json"
+        path.write_text(signer.jwks)
+        return str(path)
+
+    def test_a_client_is_made_with_keys_beside_its_secret(self, shell, tenant, machine, signer, jwks_file):
+        made = shell.json(*CREATE, "--jwks-file", jwks_file)
+
+        assert (made["jwks_uri"], made["key_ids"]) == (None, ["first"])
+        assert request_token(machine, signer.assertion(made["client_id"])).status_code == 200
+        assert machine.token(handle(tenant, made["client_id"], made["client_secret"]))
+
+    def test_a_client_is_made_with_keys_alone(self, shell, tenant, machine, signer):
+        made = shell.json(*CREATE, "--jwks-file", "-", "--no-secret", stdin=signer.key.as_pem(private=False))
+
+        assert "client_secret" not in made
+        assert made["secret_created_at"] is None
+        assert made["key_ids"] == [signer.key.thumbprint()]
+        assert request_token(machine, signer.assertion(made["client_id"])).status_code == 200
+        assert machine.request_token(handle(tenant, made["client_id"], "x" * 40)).status_code == 401
+
+    def test_it_gets_its_first_secret_later(self, shell, tenant, machine, jwks_file):
+        made = shell.json(*CREATE, "--jwks-file", jwks_file, "--no-secret")
+
+        secret = shell.json("client", "rotate-secret", made["client_id"], "--tenant", "acme")["client_secret"]
+
+        assert machine.token(handle(tenant, made["client_id"], secret))
+
+    def test_keys_are_changed_and_taken_away(self, shell, machine, api_client, signer, jwks_file):
+        change = ("client", "set", api_client.client_id, "--tenant", "acme")
+        shell.do(*change, "--jwks-file", jwks_file)
+        assert request_token(machine, signer.assertion(api_client.client_id)).status_code == 200
+
+        shown = shell.json(*change, "--jwks-uri", "https://client.example/jwks.json")
+        assert (shown["jwks_uri"], shown["key_ids"]) == ("https://client.example/jwks.json", [])
+
+        shown = shell.json(*change, "--no-keys")
+        assert (shown["jwks_uri"], shown["key_ids"]) == (None, [])
+        assert request_token(machine, signer.assertion(api_client.client_id)).status_code == 401
+        assert shell.events("acme") == ["client.changed"] * 3
+
+    def test_a_client_is_never_left_with_nothing(self, shell, tenant, jwks_file):
+        made = shell.json(*CREATE, "--jwks-file", jwks_file, "--no-secret")
+
+        line = shell.refusal("client", "set", made["client_id"], "--tenant", "acme", "--no-keys")
+
+        assert line == "It needs a secret or keys: without both it could not prove who it is."
+        assert shell.refusal(*CREATE, "--no-secret") == line
+
+    @pytest.mark.parametrize(
+        "options,stdin,refusal",
+        [
+            (("--jwks-file", "/nowhere"), None, "'/nowhere' cannot be read: No such file or directory."),
+            (("--jwks-file", "/"), None, "'/' cannot be read: Is a directory."),
+            (("--jwks-file", "-"), "", "Give a JWK set (JSON) or public keys in PEM."),
+            (("--jwks-file", "-"), b"\xff", "The keys are no UTF-8 text."),
+            (("--jwks-file", "-"), " " * 70_000, "Keys have 64 kB at most."),
+            (("--jwks-file", "-"), '{"kty": "oct", "k": "AAAA"}', "A symmetric key (oct) is a shared secret."),
+            (("--jwks-uri", "http://client.example/"), None, "A key address looks like https://"),
+        ],
+    )
+    def test_keys_that_cannot_be_used_are_refused(self, shell, api_client, options, stdin, refusal):
+        change = ("client", "set", api_client.client_id, "--tenant", "acme")
+
+        assert shell.refusal(*change, *options, stdin=stdin).startswith(refusal)
+        assert shell.refusal(*CREATE, *options, stdin=stdin).startswith(refusal)
+        assert shell.events("acme") == []
+
+    def test_a_private_key_is_not_repeated(self, shell, tenant, signer):
+        secret = signer.key.as_dict(private=True)
+
+        result = shell.run(*CREATE, "--jwks-file", "-", stdin=json.dumps(secret))
+
+        assert result.exit_code == 1
+        assert "This is a private key." in result.stderr
+        assert secret["d"] not in result.output + shell.audit_log()
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--jwks-file", "-", "--jwks-uri", "https://client.example/"),
+            ("--jwks-file", "-", "--secret-stdin"),
+            ("--no-secret", "--secret-stdin"),
+        ],
+    )
+    def test_options_that_do_not_go_together_are_wrong_use(self, shell, tenant, options):
+        assert shell.run(*CREATE, *options, stdin="x").exit_code == 2
+
+
+def test_a_change_of_nothing_is_wrong_use(shell, api_client):
+    change = ("client", "set", api_client.client_id, "--tenant", "acme")
+
+    assert shell.run(*change).exit_code == 2
+    assert shell.run(*change, "--no-keys", "--jwks-file", "-", stdin="x").exit_code == 2
+    assert shell.events("acme") == []
+
+
+def test_a_client_of_another_tenant_is_not_changed(shell, api_client, other_tenant):
+    line = shell.refusal("client", "set", api_client.client_id, "--tenant", "globex", "--resource-server")
+
+    assert line == f"No client '{api_client.client_id}' in globex."
+
+
+def test_the_page_of_a_client_without_a_secret_opens_and_gives_it_one(shell, tenant, browser, admin):
+    made = shell.json(*CREATE, "--jwks-file", "-", "--no-secret", stdin=Signer().jwks)
+    browser.sign_in(admin)
+
+    page = browser.get("/settings/app/api-clients")
+    address = re.search(r'href="(/settings/app/api-clients/[0-9]+)"', page.text).group(1)
+
+    assert browser.get(address).status_code == 200
+    assert made["client_id"] in browser.page.text
+    assert browser.get(f"{address}/secret").status_code == 200

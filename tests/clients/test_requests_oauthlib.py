@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import re
-import socket
 from typing import Any
 
 import pytest
 import requests
-from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error  # type: ignore[import-untyped]
+from oauthlib.oauth2 import (  # type: ignore[import-untyped]
+    BackendApplicationClient,
+    DeviceClient,
+    OAuth2Error,
+    WebApplicationClient,
+)
 from requests_oauthlib import OAuth2Session
 
 from tests.server import PATIENCE
-from tests.world import UserHandle
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("loopback_names")]
 
 
 @pytest.fixture(autouse=True)
 def plain_http_on_this_machine(monkeypatch):
-    """oauthlib's own switch for http, and the names that RFC 6761 section 6.3 gives to loopback."""
+    """oauthlib's own switch for http."""
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    resolve = socket.getaddrinfo
-
-    def resolve_localhost(host: Any, *arguments: Any, **options: Any) -> Any:
-        is_ours = isinstance(host, str) and host.endswith(".localhost")
-        return resolve("127.0.0.1" if is_ours else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve_localhost)
 
 
 @pytest.fixture
@@ -77,12 +70,11 @@ def test_a_backend_application_with_a_wrong_secret_learns_why(served_world, site
 
 @pytest.mark.parametrize("pkce", [None, "S256"])
 @pytest.mark.parametrize("method", ["basic", "body"])
-def test_a_web_application_acts_for_a_person(served_world, site, token_url, pkce, method):
+def test_a_web_application_acts_for_a_person(served_world, site, token_url, person, pkce, method):
     app = served_world.oauth_app(site)
-    person = served_world.user(site)
     with OAuth2Session(app.client_id, redirect_uri=app.redirect_uri, pkce=pkce) as session:
         address, state = session.authorization_url(f"{site.url}/oauth2/authorize")
-        came_back_to = walk_through(address, person)
+        came_back_to = person.visit(address)
 
         session.fetch_token(
             token_url,
@@ -94,18 +86,17 @@ def test_a_web_application_acts_for_a_person(served_world, site, token_url, pkce
 
         assert f"state={state}" in came_back_to
         assert ("code_challenge=" in address) == (pkce is not None)
-        assert verify(session, site.url)["username"] == person.email
+        assert verify(session, site.url)["username"] == person.user.email
 
 
-def test_a_public_application_acts_for_a_person_without_any_secret(served_world, site, token_url):
+def test_a_public_application_acts_for_a_person_without_any_secret(served_world, site, token_url, person):
     app = served_world.oauth_app(site, public=True, redirect_uris=["http://127.0.0.1/callback"])
-    person = served_world.user(site)
     with OAuth2Session(app.client_id, redirect_uri="http://127.0.0.1:51004/callback", pkce="S256") as session:
         address, _ = session.authorization_url(f"{site.url}/oauth2/authorize")
 
         session.fetch_token(
             token_url,
-            authorization_response=walk_through(address, person),
+            authorization_response=person.visit(address),
             include_client_id=True,
             timeout=PATIENCE,
         )
@@ -113,21 +104,40 @@ def test_a_public_application_acts_for_a_person_without_any_secret(served_world,
         assert verify(session, site.url)["client_id"] == app.client_id
 
 
-def walk_through(address: str, person: UserHandle) -> str:
-    """Open an authorization request, sign in, press Allow; where the browser would go next."""
-    with requests.Session() as browser:
-        sign_in = browser.get(address, timeout=PATIENCE)
-        assert "/login?" in sign_in.url
-        consent = send_form(browser, sign_in, email=person.email, password=person.password)
-        consent = browser.get(requests.compat.urljoin(address, consent.headers["Location"]), timeout=PATIENCE)
-        answer = send_form(browser, consent, decision="allow")
-        assert answer.status_code == 303
-        return answer.headers["Location"]
+def test_an_application_goes_on_with_its_refresh_token_and_then_gives_it_back(
+    served_world, site, token_url, person, live_machine
+):
+    app = served_world.oauth_app(site, refresh_tokens=True)
+    client = WebApplicationClient(app.client_id)
+    with OAuth2Session(client=client, redirect_uri=app.redirect_uri, pkce="S256") as session:
+        address, _ = session.authorization_url(f"{site.url}/oauth2/authorize")
+        came_back_to = person.visit(address)
+        first = session.fetch_token(
+            token_url, authorization_response=came_back_to, client_secret=app.secret, timeout=PATIENCE
+        )
+
+        second = session.refresh_token(token_url, auth=(app.client_id, app.secret), timeout=PATIENCE)
+
+        assert second["refresh_token"] != first["refresh_token"]
+        assert verify(session, site.url)["username"] == person.user.email
+
+        address, headers, body = client.prepare_token_revocation_request(
+            f"{site.url}/oauth2/revoke", second["refresh_token"], token_type_hint="refresh_token"
+        )
+        answer = requests.post(address, data=body, headers=headers, auth=(app.client_id, app.secret), timeout=PATIENCE)
+
+        assert answer.status_code == 200
+        assert not live_machine.works(first["access_token"])
+        assert not live_machine.works(second["access_token"])
 
 
-def send_form(browser: requests.Session, page: requests.Response, **fields: str) -> requests.Response:
-    """Answer the form of ``page``, to the page's own address, without following where that leads."""
-    assert page.status_code == 200, page.text
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
-    assert token is not None
-    return browser.post(page.url, data={"csrf_token": token[1], **fields}, allow_redirects=False, timeout=PATIENCE)
+def test_a_device_gets_a_token_once_its_person_allows(served_world, site, token_url, person):
+    app = served_world.oauth_app(site, public=True, device_grant=True)
+    with OAuth2Session(client=DeviceClient(app.client_id)) as session:
+        asked = {"client_id": app.client_id}
+        device = requests.post(f"{site.url}/oauth2/device_authorization", data=asked, timeout=PATIENCE).json()
+        person.visit(device["verification_uri_complete"])
+
+        session.fetch_token(token_url, device_code=device["device_code"], include_client_id=True, timeout=PATIENCE)
+
+        assert verify(session, site.url)["username"] == person.user.email

@@ -6,7 +6,9 @@ certificate made for the test.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import io
 import json
 import os
 import re
@@ -20,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +46,9 @@ class Answer:
 
 class Nginx:
     """A running nginx with the project's file, in front of ``upstream`` (a port of loopback)."""
+
+    #: A client of the tenant acme, if the server behind has that.
+    client_id = client_secret = ""
 
     def __init__(self, folder: Path, upstream: int) -> None:
         self.folder = folder
@@ -96,19 +102,44 @@ class Nginx:
         head, _, body = request.strip("\n").partition("\n\n")
         head = f"{head}\nConnection: close"
         raw = (head.replace("\n", "\r\n") + "\r\n\r\n").encode() + body.encode()
+        [answer] = self.converse(raw, host=host, tls=tls)
+        return answer
+
+    def converse(self, raw: bytes, *, host: str = "acme.example.com", tls: bool = True) -> list[Answer]:
+        """All answers on one connection to the address of ``host`` on which ``raw`` is sent; nginx must end it."""
+        received = bytearray()
         with socket.create_connection(("127.0.0.1", self.https if tls else self.http), timeout=20) as plain:
             context = ssl.create_default_context(cafile=self._certificate)
             with context.wrap_socket(plain, server_hostname=host) if tls else plain as connection:
-                connection.sendall(raw)
-                response = http.client.HTTPResponse(connection)
-                response.begin()
-                answer = Answer(response.status, response.headers, response.read().decode())
-                while connection.recv(4096):
-                    pass
-                return answer
+                # nginx that has heard enough does not listen on.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
+                    connection.sendall(raw)
+                with contextlib.suppress(ConnectionResetError):
+                    while part := connection.recv(65536):
+                        received += part
+        return list(_parse_answers(bytes(received)))
 
     def logs(self) -> str:
         return "".join((self.folder / name).read_text() for name in ("access.log", "error.log"))
+
+
+class _Received:
+    """Bytes that http.client reads as if they came from a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self.file = io.BytesIO(data)
+        self.file.close = lambda: None  # type: ignore[method-assign]
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return self.file
+
+
+def _parse_answers(data: bytes) -> Iterator[Answer]:
+    received = _Received(data)
+    while received.file.tell() < len(data):
+        response = http.client.HTTPResponse(received)  # type: ignore[arg-type]
+        response.begin()
+        yield Answer(response.status, response.headers, response.read().decode())
 
 
 def _make_certificate(certificate: Path, key: Path) -> None:
@@ -132,17 +163,21 @@ def nginx(tmp_path_factory) -> Iterator[Nginx]:
     database_url = f"sqlite:///{folder}/keyporter.db"
     environment = {**os.environ, "DATABASE_URL": database_url}
 
-    def flask(*words: str) -> None:
+    def flask(*words: str) -> str:
         command = [sys.executable, "-m", "flask", *words]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     flask("db", "upgrade")
     flask("tenant", "create", "acme", "--name", "Acme Inc", "--host", "acme.example.com")
     flask("tenant", "create", "globex", "--name", "Globex", "--host", "globex.example.com")
+    client = flask("client", "create", "--tenant", "acme", "--name", "Power BI", "--json")
     log = folder / "gunicorn.log"
     with serving(database_url, log, workers=1, environment={"TRUSTED_PROXIES": "1"}) as server:
-        yield from _run_nginx(tmp_path_factory.mktemp("nginx"), server.port)
+        for nginx in _run_nginx(tmp_path_factory.mktemp("nginx"), server.port):
+            nginx.client_id, nginx.client_secret = (json.loads(client)[name] for name in ("client_id", "client_secret"))
+            yield nginx
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +192,14 @@ class _TellTale(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        heard = json.dumps({"line": self.requestline, "headers": self.headers.items()}).encode()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        heard = json.dumps({"line": self.requestline, "headers": self.headers.items(), "body": body}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(heard)))
         self.end_headers()
         self.wfile.write(heard)
+
+    do_POST = do_GET  # noqa: N815 - the library's name
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -214,6 +252,121 @@ Authorization: Bearer abc
     assert 'GET "/a//b" 200' in nginx_and_tell_tale.logs(), "locations are matched by the path as it was sent"
 
 
+FORM = "Content-Type: application/x-www-form-urlencoded"
+HOST = "Host: acme.example.com"
+
+
+def message(line: str, *headers: str, body: bytes = b"") -> bytes:
+    return "\r\n".join([line, *headers]).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def heard_behind(nginx: Nginx, raw: bytes) -> list[dict[str, Any]]:
+    """What each request on the connection was for the server behind; one that nginx refused is left out."""
+    return [json.loads(answer.body) for answer in nginx.converse(raw) if answer.status == 200]
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        pytest.param("Content-Length: 3\r\nTransfer-Encoding: chunked", id="HT-01-both"),
+        pytest.param("Transfer-Encoding: chunked\r\nContent-Length: 3", id="HT-01-both-the-other-way"),
+        pytest.param("Content-Length: 3\r\nContent-Length: 3", id="HT-01-two-lengths"),
+        pytest.param("Content-Length: 3\r\nContent-Length: 13", id="HT-01-two-other-lengths"),
+        pytest.param("Content-Length: +3", id="HT-01-a-sign"),
+        pytest.param("Content-Length: 3, 3", id="HT-01-a-list"),
+        pytest.param("Transfer-Encoding: xchunked", id="HT-02-unknown"),
+        pytest.param("Transfer-Encoding: identity", id="HT-02-identity"),
+        pytest.param("Transfer-Encoding: chunked, identity", id="HT-02-two-codings"),
+        pytest.param("Transfer-Encoding: gzip, chunked", id="HT-02-gzip"),
+        pytest.param("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", id="HT-02-twice"),
+        pytest.param("Transfer-Encoding: \x0bchunked", id="HT-02-control-byte"),
+    ],
+)
+def test_a_body_whose_end_is_not_clear_goes_no_further(nginx_and_tell_tale, framing):
+    chunks = b"3\r\na=b\r\n0\r\n\r\n"
+    raw = message("POST / HTTP/1.1", HOST, FORM, framing, "Connection: close", body=chunks)
+
+    assert [answer.status for answer in nginx_and_tell_tale.converse(raw)] in ([400], [411], [501])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda raw: raw.replace(b"\r\n", b"\n"), id="HT-05-LF"),
+        pytest.param(lambda raw: raw.replace(b"Host: ", b"Host:\r\n "), id="HT-05-obs-fold-in-Host"),
+        pytest.param(lambda raw: raw.replace(b"\r\nX: ", b"\r\n folded: y\r\nX: "), id="HT-05-obs-fold"),
+        pytest.param(lambda raw: raw.replace(b"\r\nX: y", b"\r\nHost : globex.example.com"), id="HT-05-space"),
+        pytest.param(lambda raw: raw.replace(b"\r\nX: y", b"\r\n: y"), id="HT-05-no-name"),
+        pytest.param(lambda raw: raw.replace(b"\r\nX: y", b"\r\nX: a\x00b"), id="HT-05-NUL"),
+        pytest.param(lambda raw: raw.replace(b"\r\nX: y", b"\r\nX: a\rHost: globex.example.com"), id="HT-05-CR"),
+        pytest.param(lambda raw: raw.replace(b"\r\nX: y", b"\r\nHost: globex.example.com"), id="MT-25-two-hosts"),
+        pytest.param(lambda raw: raw.replace(b"\r\nX: y", b"\r\nHost: acme.example.com"), id="MT-25-one-host-twice"),
+    ],
+)
+def test_a_head_that_is_not_clear_is_refused_or_arrives_clean(nginx_and_tell_tale, spoil):
+    """nginx is lenient with some of them; what it sends on is made anew by it, with the one host it went by."""
+    raw = message("GET / HTTP/1.1", HOST, "X: y", "Connection: close")
+
+    heard = heard_behind(nginx_and_tell_tale, spoil(raw))
+
+    assert len(heard) <= 1
+    for request in heard:
+        names = [name for name, _ in request["headers"]]
+        assert set(names) <= {"Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X"}
+        assert len(names) == len(set(names))
+        assert dict(request["headers"])["Host"] == "acme.example.com"
+        assert not {"\r", "\n", "\0"} & set("".join(value for _, value in request["headers"]))
+
+
+def test_chunks_arrive_as_one_body_without_what_stood_beside_them(nginx_and_tell_tale):
+    """HT-08: neither extensions nor trailers come through."""
+    chunks = b"3;x=y\r\na=b\r\n0\r\nHost: globex.example.com\r\nAuthorization: Bearer abc\r\n\r\n"
+    raw = message("POST / HTTP/1.1", HOST, "Transfer-Encoding: chunked", "Connection: close", body=chunks)
+
+    [heard] = heard_behind(nginx_and_tell_tale, raw)
+
+    headers = dict(heard["headers"])
+    assert (heard["body"], headers["Content-Length"], headers["Host"]) == ("a=b", "3", "acme.example.com")
+    assert not {"Transfer-Encoding", "Authorization", "Trailer"} & headers.keys()
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\na=b\r\n0\r\n\r\n", b"3\r\na=bXX0\r\n\r\n", b"-3\r\na=b\r\n0\r\n\r\n"])
+def test_broken_chunks_go_no_further(nginx_and_tell_tale, broken):
+    """HT-08."""
+    raw = message("POST / HTTP/1.1", HOST, "Transfer-Encoding: chunked", "Connection: close", body=broken)
+
+    assert [answer.status for answer in nginx_and_tell_tale.converse(raw)] == [400]
+
+
+def test_a_request_hidden_behind_a_body_is_a_request_of_its_own(nginx_and_tell_tale):
+    """HT-09: each is made anew, so the second brings neither rights nor host of the first."""
+    hidden = message("GET /second HTTP/1.1", "Host: globex.example.com", "Connection: close")
+    raw = message("POST /first HTTP/1.1", HOST, "Authorization: Bearer abc", "Content-Length: 3", body=b"a=b" + hidden)
+
+    first, second = heard_behind(nginx_and_tell_tale, raw)
+
+    assert (first["line"], first["body"]) == ("POST /first HTTP/1.1", "a=b")
+    assert second["line"] == "GET /second HTTP/1.1"
+    assert dict(second["headers"])["Host"] == "globex.example.com"
+    assert "Authorization" not in dict(second["headers"])
+
+
+def test_a_request_hidden_in_a_body_is_a_body(nginx_and_tell_tale):
+    """HT-09."""
+    hidden = message("GET /second HTTP/1.1", "Host: globex.example.com").decode()
+    length = f"Content-Length: {len(hidden)}"
+    raw = message("POST /first HTTP/1.1", HOST, length, "Connection: close", body=hidden.encode())
+
+    [heard] = heard_behind(nginx_and_tell_tale, raw)
+
+    assert heard["body"] == hidden
+
+
+@pytest.mark.parametrize("line", ["GET /a#b HTTP/1.1", "GET http://acme.example.com/a#b HTTP/1.1"])
+def test_a_fragment_does_not_reach_the_server_as_part_of_a_path(nginx, line):
+    assert nginx.ask(f"{line}\n{HOST}\n\n").status in {400, 404}
+
+
 # --- tenants -------------------------------------------------------------------------------
 
 
@@ -232,19 +385,83 @@ def test_a_client_that_forwards_another_host_stays_where_it_is(nginx):
     assert json.loads(answer.body)["issuer"] == "https://acme.example.com"
 
 
-def test_the_request_line_decides_where_it_names_another_host(nginx):
-    """RFC 9112 section 3.2.2; the server behind must not decide otherwise."""
-    answer = nginx.ask(f"GET https://globex.example.com{METADATA} HTTP/1.1\nHost: acme.example.com\n\n")
+@pytest.mark.parametrize("named", ["acme.example.com", "unknown.example.com"])
+def test_the_request_line_decides_where_it_names_another_host(nginx, named):
+    """MT-26: RFC 9112 section 3.2.2; the server behind must not decide otherwise."""
+    answer = nginx.ask(f"GET https://globex.example.com{METADATA} HTTP/1.1\nHost: {named}\n\n")
 
     assert json.loads(answer.body)["issuer"] == "https://globex.example.com"
 
 
+def test_a_secret_of_one_host_is_nothing_on_the_host_that_the_request_line_names(nginx):
+    """MT-26: what counts for one part of a request counts for all of it."""
+    body = f"grant_type=client_credentials&client_id={nginx.client_id}&client_secret={nginx.client_secret}"
+
+    def ask(address: str, named: str) -> int:
+        return nginx.ask(
+            f"POST {address}/oauth2/token HTTP/1.1\nHost: {named}\n{FORM}\nContent-Length: {len(body)}\n\n{body}"
+        ).status
+
+    assert ask("", "acme.example.com") == 200
+    assert ask("https://acme.example.com", "globex.example.com") == 200
+    assert ask("https://globex.example.com", "acme.example.com") == 401
+
+
+@pytest.mark.parametrize("server_name", ["acme.example.com", "unknown.example.com"])
+def test_the_host_decides_where_the_certificate_was_asked_for_another_name(nginx, server_name):
+    """All tenants share the certificate and the server block, so SNI chooses nothing."""
+    answer = nginx.ask(f"GET {METADATA} HTTP/1.1\nHost: globex.example.com\n\n", host=server_name)
+
+    assert json.loads(answer.body)["issuer"] == "https://globex.example.com"
+
+
+@pytest.mark.parametrize(
+    "name", ["ACME.example.com", "acme.example.com:443", "acme.example.com:80", "acme.example.com."]
+)
+def test_another_spelling_of_a_host_is_the_same_tenant_or_nobody(nginx, name):
+    """MT-23."""
+    answer = nginx.ask(f"GET {METADATA} HTTP/1.1\nHost: {name}\n\n")
+
+    assert answer.status == 404 or json.loads(answer.body)["issuer"] == "https://acme.example.com"
+    assert answer.status in {200, 404}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/oauth2/token/", "//oauth2/token", "/oauth2//token", "/oauth2/../oauth2/token", "/oauth2/token;x=1",
+     "/admin%2f..%2foauth2/token", "/oauth2/nope"],
+)  # fmt: skip
+def test_another_spelling_of_an_address_is_no_address(nginx, path):
+    """G-06, G-07: through nginx too, whose own locations go by a path that it has tidied up."""
+    body = f"grant_type=client_credentials&client_id={nginx.client_id}&client_secret={nginx.client_secret}"
+    answer = nginx.ask(f"POST {path} HTTP/1.1\n{HOST}\n{FORM}\nContent-Length: {len(body)}\n\n{body}")
+
+    assert answer.status == 404
+    assert answer.headers["Location"] is None
+
+
 @pytest.mark.parametrize("head", ["HTTP/1.1\nHost: unknown.example.com", "HTTP/1.1\nHost: 127.0.0.1", "HTTP/1.0"])
 def test_a_host_that_is_nobodys_is_not_found(nginx, head):
+    """MT-21."""
     assert nginx.ask(f"GET {METADATA} {head}\n\n").status == 404
 
 
 # --- limits and failures speak JSON to machines --------------------------------------------
+
+
+def test_a_long_authorization_request_comes_through(nginx):
+    """HT-07: 5,000 bytes are read; from 8,190 on the server refuses, not nginx."""
+    statuses = [
+        nginx.ask(f"GET /oauth2/authorize?state={'x' * size} HTTP/1.1\n{HOST}\n\n").status for size in (5000, 9000)
+    ]
+
+    assert statuses == [400, 414]
+
+
+@pytest.mark.parametrize("header", [f"X: {'y' * 9000}", f"Authorization: Basic {'y' * 20_000}"])
+def test_a_header_beyond_the_limits_is_refused(nginx, header):
+    """HT-07."""
+    assert nginx.ask(f"GET {METADATA} HTTP/1.1\n{HOST}\n{header}\n\n").status in {400, 431}
 
 
 def test_a_body_that_is_too_large_is_refused_by_the_server_itself(nginx):

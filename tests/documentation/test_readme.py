@@ -140,8 +140,8 @@ def test_files_that_are_named_exist(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_make_targets_exist(document):
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^ +)make ([a-z]+)", document.read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^ +)make ([a-z-]+)", document.read_text(encoding="utf-8"), re.MULTILINE))
 
     assert named <= targets
 
@@ -206,6 +206,7 @@ def names_of_tests(path: Path) -> set[str]:
 def test_the_reasons_of_the_log_are_all_explained():
     """Every word that a refusal puts into the log has a row in docs/operations.md, and no row is left over."""
     reasons = words_returned_by(ROOT / "app" / "oauth" / "client_auth.py", "_why_not")
+    reasons |= words_returned_by(ROOT / "app" / "oauth" / "assertions.py", "why_not")
     reasons |= words_returned_by(ROOT / "app" / "tokens" / "store.py", "_why_refused") | {"token_unknown"}
     assert len(reasons) > 10
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -213,6 +214,7 @@ def test_the_reasons_of_the_log_are_all_explained():
     explained = {word for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for word in row.split(", ")}
 
     codes = {"invalid_request", "invalid_grant", "invalid_scope", "unauthorized_client", "unsupported_grant_type"}
+    codes |= {"authorization_pending", "slow_down", "access_denied", "expired_token"}
 
     assert {word.strip("`") for word in explained} == reasons | codes
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import func, select
 
 from app.accounts import registry
+from app.accounts.models import UserSession
 from app.audit import log as audit
+from app.extensions import db
 from tests.databases import close, make_app
 from tests.statements import statements
 from tests.world import Browser, authorize_address
@@ -146,6 +149,74 @@ def test_signing_out_ends_a_copied_cookie_too(app, tenant, browser, member):
 
     assert not is_signed_in(thief)
     assert not is_signed_in(browser)
+
+
+def test_signing_out_leaves_no_row_behind(world, tenant, browser, member):
+    browser.sign_in(member)
+    assert world.run(lambda: count_sessions(tenant)) == 1
+
+    browser.sign_out()
+
+    assert world.run(lambda: count_sessions(tenant)) == 0
+
+
+def test_signing_in_again_ends_the_session_before(app, world, tenant, browser, member, admin):
+    browser.sign_in(member)
+    copy = Browser(app, tenant)
+    copy.client.set_cookie(COOKIE, cookie_of(browser).value, domain=tenant.host, secure=True)
+    assert is_signed_in(copy)
+    browser.get("/account/apps")
+
+    browser.post("/login", {"email": admin.email, "password": admin.password})
+
+    assert browser.get("/settings/app/api-clients").status_code == 200
+    assert not is_signed_in(copy)
+    assert world.run(lambda: count_sessions(tenant)) == 1
+
+
+def count_sessions(tenant):
+    own = select(func.count()).select_from(UserSession).where(UserSession.tenant_id == tenant.id)
+    return db.session.scalar(own)
+
+
+@pytest.mark.parametrize(
+    "tossed",
+    [
+        "keyporter={theirs}",
+        "={name}={theirs}",
+        " ={name}={theirs}",
+        "{lower}={theirs}",
+        "keyporter={theirs}; session={theirs}; ={name}={theirs}",
+    ],
+)
+def test_a_cookie_that_a_neighbouring_host_sets_signs_nobody_in(app, tenant, member, tossed):
+    """It can set any name for its parent domain but one with ``__Host-``, which a nameless cookie would only spell."""
+    attacker = Browser(app, tenant)
+    attacker.sign_in(member)
+    theirs = cookie_of(attacker).value
+    victim = app.test_client(use_cookies=False)
+    header = tossed.format(name=COOKIE, lower=COOKIE.lower(), theirs=theirs)
+
+    answer = victim.get("/account/apps", base_url=tenant.url, headers={"Cookie": header})
+    known = victim.get("/account/apps", base_url=tenant.url, headers={"Cookie": f"{header}; {COOKIE}={theirs}"})
+
+    assert answer.status_code == 303
+    assert answer.headers["Location"].startswith("/login")
+    assert known.status_code == 200
+
+
+def test_the_cookie_on_loopback_has_no_prefix_and_stays_the_hosts_own(app, world):
+    here = world.tenant("here", host="here.localhost")
+    browser = Browser(app, here)
+
+    answer = browser.client.get("/login", base_url="http://here.localhost")
+
+    header = next(value for name, value in answer.headers if name == "Set-Cookie")
+    assert header.startswith("keyporter=")
+    for attribute in ("HttpOnly", "Path=/", "SameSite=Lax"):
+        assert attribute in header
+    assert "Domain" not in header
+    assert "Secure" not in header
 
 
 def test_a_cookie_is_worth_nothing_on_another_tenant(app, world, tenant, other_tenant, browser, member):

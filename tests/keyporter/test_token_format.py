@@ -14,7 +14,7 @@ from keyporter import token_format
 from keyporter.token_format import ACCESS_TOKEN, ALPHABET, AUTHORIZATION_CODE, CLIENT_SECRET, REFRESH_TOKEN
 
 KINDS = [ACCESS_TOKEN, REFRESH_TOKEN, AUTHORIZATION_CODE, CLIENT_SECRET]
-PUBLISHED_PATTERN = re.compile(r"\bkp[arcs][0-9A-Za-z]{37}\b")
+PUBLISHED_PATTERN = re.compile(r"\bkp[arcsd][0-9A-Za-z]{37}\b")
 
 
 def make(kind=ACCESS_TOKEN, month="00", body="A" * 29):

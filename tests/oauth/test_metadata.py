@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.clients import app_registry
 from app.tenants import registry as tenants
 from tests.databases import close, make_app
 from tests.world import Machine
@@ -18,10 +19,15 @@ def test_it_says_what_works_and_no_more(machine):
         "issuer": "https://acme.example",
         "authorization_endpoint": "https://acme.example/oauth2/authorize",
         "token_endpoint": "https://acme.example/oauth2/token",
+        "revocation_endpoint": "https://acme.example/oauth2/revoke",
+        "introspection_endpoint": "https://acme.example/oauth2/introspect",
+        "pushed_authorization_request_endpoint": "https://acme.example/oauth2/par",
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }
@@ -37,9 +43,21 @@ def test_every_endpoint_that_it_names_is_there(machine):
 def test_every_grant_that_it_names_is_known_and_no_other(machine):
     named = machine.open(PATH).json["grant_types_supported"]
 
-    for grant_type in ["authorization_code", "client_credentials", "refresh_token", "password", "implicit"]:
+    for grant_type in ["authorization_code", "client_credentials", "password", "implicit"]:
         error = machine.post_token({"grant_type": grant_type}).json["error"]
         assert (error != "unsupported_grant_type") == (grant_type in named)
+
+
+def test_a_grant_is_named_where_an_app_has_it_and_nowhere_else(app, world, tenant, other_tenant, machine):
+    field_app = world.oauth_app(tenant, refresh_tokens=True, device_grant=True)
+    device = "urn:ietf:params:oauth:grant-type:device_code"
+
+    named = machine.open(PATH).json["grant_types_supported"]
+
+    assert {"refresh_token", device} <= set(named)
+    assert not {"refresh_token", device} & set(Machine(app, other_tenant).open(PATH).json["grant_types_supported"])
+    world.run(lambda: app_registry.turn_off(app_registry.find_app(field_app.client_id), tenant.id))
+    assert not {"refresh_token", device} & set(machine.open(PATH).json["grant_types_supported"])
 
 
 def test_it_lists_the_scopes_of_this_tenant_only(app, world, other_tenant):

@@ -20,6 +20,8 @@ def change(world, tenant):
             before = found.version
             registry.change_setting(found, key, value)
             assert found.version > before, "a worker that remembers the tenant would not notice"
+            if key == "scope":
+                return " ".join(scope.name for scope in registry.list_scopes(found.id))
             return getattr(found, key)
 
         return world.run(work)
@@ -37,6 +39,10 @@ def change(world, tenant):
         ("token_lifetime_max", "315360000", 315_360_000),
         ("scope", "write read write", "read write"),
         ("scope", "", ""),
+        ("resources", "https://b.example/api https://a.example", "https://a.example https://b.example/api"),
+        ("resources", "", ""),
+        ("refresh_idle", "60", 60),
+        ("refresh_lifetime", "86400", 86_400),
         ("pkce_required", "YES", True),
         ("pkce_required", "on", True),
         ("pkce_required", "0", False),
@@ -64,6 +70,11 @@ def test_a_setting_is_read_from_text(change, key, value, expected):
         ("token_lifetime", "9" * 30, "from 60 to"),
         ("scope", 'say"hi"', "printable ASCII"),
         ("scope", "é", "printable ASCII"),
+        ("resources", "https://a.example/#x", "no resource indicator"),
+        ("resources", "http://a.example", "no resource indicator"),
+        ("resources", "https://", "no resource indicator"),
+        ("resources", "https://me@a.example", "no resource indicator"),
+        ("refresh_idle", "59", "from 60 to"),
         ("pkce_required", "maybe", "yes or no"),
         ("sign_in_methods", "magic", "password"),
         ("host", "https://acme.example.org", "is not a host name"),

@@ -14,8 +14,8 @@ from app.accounts import registry as accounts
 from app.clients import registry
 from app.extensions import db
 from app.tenants import registry as tenants
-from app.tokens import codes, consents, retention, store
-from app.tokens.models import AccessToken, AuthorizationCode, Consent
+from app.tokens import assertions, codes, consents, families, retention, store
+from app.tokens.models import AccessToken, AuthorizationCode, Consent, RefreshToken
 from tests.world import now
 
 YEAR = 31_536_000
@@ -51,9 +51,28 @@ class Side:
         store.save_client_token(client, token, scope="", now=self.made_at)
         made = [self.issue_code(app_client) for _ in range(2)]
         found = codes.find_code(self.tenant_id, self.app_pk, made[1])
-        codes.save_user_token(app_client, found, user_token, now=self.made_at)
-        assert codes.spend_code(self.tenant_id, found.digest, user_token, self.made_at)
+        self.family_id = families.begin_family(
+            app_client,
+            found,
+            scope="",
+            resource="",
+            now=self.made_at,
+            expires_at=self.made_at + YEAR,
+            purge_at=self.made_at + YEAR,
+        )
+        self.refresh_token, self.spent_refresh_token = (self.add_refresh_token() for _ in range(2))
+        families.spend_refresh_token(self.tenant_id, credentials.digest(self.spent_refresh_token), self.made_at)
+        store.save_user_token(
+            app_client, found, user_token, scope="", resource="", family_id=self.family_id, now=self.made_at
+        )
+        assert codes.spend_code(self.tenant_id, found.digest, user_token, self.family_id, self.made_at)
         return token, user_token, *made
+
+    def add_refresh_token(self):
+        later = self.made_at + YEAR
+        return families.add_refresh_token(
+            self.tenant_id, self.family_id, now=self.made_at, expires_at=later, family_expires_at=later
+        )
 
     def issue_code(self, app_client):
         user = accounts.find_user(self.tenant_id, self.user.id)
@@ -63,6 +82,7 @@ class Side:
             consent_generation=0,
             redirect_uri=None,
             scope="",
+            resource="",
             code_challenge=None,
             now=self.made_at,
         )
@@ -74,16 +94,27 @@ class Side:
 
 @pytest.fixture
 def sides(world, tenant, other_tenant):
-    field_app = world.oauth_app(tenant, other_tenant)
+    field_app = world.oauth_app(tenant, other_tenant, refresh_tokens=True)
     return SimpleNamespace(a=Side(world, tenant, field_app), b=Side(world, other_tenant, field_app))
 
 
 #: For each function: the call by tenant A with what belongs to B, and what it answers. B is then checked untouched.
 TWO_TENANTS = {
     codes.find_code: (lambda a, b: codes.find_code(a, b.app_pk, b.code), None),
-    codes.spend_code: (lambda a, b: codes.spend_code(a, credentials.digest(b.code), b.token, now()), False),
+    codes.spend_code: (lambda a, b: codes.spend_code(a, credentials.digest(b.code), b.token, None, now()), False),
     codes.revoke_what_the_code_bought: (
         lambda a, b: codes.revoke_what_the_code_bought(a, credentials.digest(b.spent_code), now()),
+        False,
+    ),
+    assertions.use_assertion: (lambda a, b: assertions.use_assertion(a, b.pk, "one", now()), False),
+    families.find_refresh_token: (lambda a, b: families.find_refresh_token(a, b.refresh_token), None),
+    families.spend_refresh_token: (
+        lambda a, b: families.spend_refresh_token(a, credentials.digest(b.refresh_token), now()),
+        False,
+    ),
+    families.end_family: (lambda a, b: families.end_family(a, b.family_id, now()), False),
+    families.revoke_refresh_token: (
+        lambda a, b: families.revoke_refresh_token(a, b.app_pk, b.refresh_token, now()),
         False,
     ),
     store.check_token: (lambda a, b: store.check_token(a, b.token.text, now()), None),
@@ -103,11 +134,11 @@ TWO_TENANTS = {
 }
 
 #: These write rows for whoever is named; the foreign keys refuse what is not the tenant's own.
-REFUSED_BY_THE_DATABASE = {consents.give_consent}
+REFUSED_BY_THE_DATABASE = {consents.give_consent, families.add_refresh_token}
 
 
 def functions_about_tenants():
-    for module in (store, codes, consents, retention):
+    for module in (store, codes, assertions, families, consents, retention):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):
                 parameters = list(inspect.signature(function).parameters)
@@ -129,6 +160,7 @@ def test_no_function_reaches_into_another_tenant(app, sides):
             assert b.is_alive(b.token), function.__name__
             assert b.is_alive(b.user_token), function.__name__
             assert codes.find_code(b.tenant_id, b.app_pk, b.code).spent_at is None, function.__name__
+            assert families.find_refresh_token(b.tenant_id, b.refresh_token).is_alive(now()), function.__name__
             assert not consents.find_consent(b.tenant_id, b.user.id, b.app_pk).is_withdrawn, function.__name__
 
 
@@ -151,10 +183,17 @@ def test_nobody_consents_for_a_person_of_another_tenant(app, sides):
         consents.give_consent(a.tenant_id, a.user.id, b.pk, scope="", now=now())
 
 
+def test_a_refresh_token_belongs_to_a_family_of_its_own_tenant(app, sides):
+    with app.app_context(), pytest.raises(IntegrityError):
+        families.add_refresh_token(
+            sides.a.tenant_id, sides.b.family_id, now=now(), expires_at=now() + 9, family_expires_at=now() + 9
+        )
+
+
 def test_only_digests_are_kept(app, sides):
-    texts = [sides.a.token.text, sides.a.user_token.text, sides.a.code, sides.a.spent_code]
+    texts = [sides.a.token.text, sides.a.user_token.text, sides.a.code, sides.a.spent_code, sides.a.refresh_token]
     with app.app_context():
-        for table in (AccessToken, AuthorizationCode):
+        for table in (AccessToken, AuthorizationCode, RefreshToken):
             for row in db.session.execute(select(table.__table__)):
                 assert not [text for text in texts if text in str(row) or text.encode().hex() in str(row)]
         tokens = db.session.scalars(select(AccessToken).where(AccessToken.tenant_id == sides.a.tenant_id)).all()
@@ -168,8 +207,8 @@ class TestCodes:
         a = sides.a
         with app.app_context():
             digest = credentials.digest(a.code)
-            assert codes.spend_code(a.tenant_id, digest, a.token, 5)
-            assert not codes.spend_code(a.tenant_id, digest, a.user_token, 6)
+            assert codes.spend_code(a.tenant_id, digest, a.token, None, 5)
+            assert not codes.spend_code(a.tenant_id, digest, a.user_token, None, 6)
             found = codes.find_code(a.tenant_id, a.app_pk, a.code)
             assert (found.spent_at, found.token_digest) == (5, a.token.digest)
 
@@ -321,7 +360,8 @@ class TestRetention:
             batches = []
             while removed := retention.purge(a.tenant_id, later, batch=2):
                 batches.append(removed)
-            assert batches == [4, 2, 1]  # two tokens and two codes, two tokens, one token
+            # Two tokens, two codes, a chain of two and its family; two tokens; one token.
+            assert batches == [7, 2, 1]
             left = db.session.execute(select(AccessToken.tenant_id, AccessToken.digest)).all()
             assert {tuple(row) for row in left} == {
                 (a.tenant_id, lasting.digest),
