@@ -226,7 +226,7 @@ class TenantAuthorizationServer(AuthorizationServer):
 
     def _refuse(self, error: OAuth2Error) -> Response:
         reason = getattr(error, "reason", error.error)
-        log.info("request refused: %s", reason)
+        log.info("token refused: %s", reason)
         error.state = None  # no member of RFC 6749 section 5.2
         response: Response = self.handle_response(*error(None))
         return response

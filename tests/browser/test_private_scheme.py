@@ -6,19 +6,10 @@ import pytest
 
 from app.extensions import db
 from app.tokens.models import AuthorizationCode
-from tests.browser.conftest import chromium, pictures, visit
 from tests.server import wait_until
 from tests.world import authorize_address, pkce_pair
 
-__all__ = ["chromium", "pictures", "visit"]
-
 pytestmark = [pytest.mark.browser, pytest.mark.server]
-
-
-@pytest.fixture
-def engine():
-    """What a browser does depends on no database."""
-    return "sqlite"
 
 
 @pytest.fixture
