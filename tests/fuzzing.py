@@ -22,7 +22,11 @@ settings.register_profile(STEADY, derandomize=True, max_examples=100, **_PATIENT
 settings.register_profile(FUZZ, max_examples=5_000, print_blob=True, **_PATIENT)  # type: ignore[arg-type]
 
 
+#: What is loaded when nobody asked: by itself, hypothesis takes another one where the environment says CI.
+_UNASKED = {"default", "ci"}
+
+
 def load_profile() -> None:
     """Be steady, unless another profile was asked for (pytest's --hypothesis-profile)."""
-    if settings.get_current_profile_name() == "default":
+    if settings.get_current_profile_name() in _UNASKED:
         settings.load_profile(STEADY)
