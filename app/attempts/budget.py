@@ -1,7 +1,8 @@
 """Budgets of failed authentication: how many tries somebody has, by what is tried and from where.
 
 A try is spent before it is evaluated and given back if it succeeds. However many
-come at once, no more than the budget are evaluated.
+come at once, no more than the budget are evaluated. One budget is not of
+failures: what leaves a row behind for whoever asks, and asks for no proof.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ ADDRESS = "address"
 ACCOUNT = "account"
 #: What a signed-in person types to connect a device. Parts: the user's id.
 USER_CODE = "user_code"
+#: Codes of devices and pushed requests of public apps: who knows such a client ID, everybody, can have them made.
+#: Parts: the address.
+UNPROVEN = "unproven"
 
 LIMITS = {
     CLIENT: Limit(most=10, seconds=60),
     ADDRESS: Limit(most=100, seconds=60),
     ACCOUNT: Limit(most=10, seconds=120),
     USER_CODE: Limit(most=10, seconds=60),
+    UNPROVEN: Limit(most=100, seconds=60),
 }
 
 Part = str | int

@@ -33,7 +33,7 @@ LONGEST = 8 * 1024
 #: Seconds that the client's clock may be off, either way.
 SKEW = 30
 #: Seconds that an assertion may still be good for: that long it has to be remembered.
-LONGEST_LIFE = 600
+LONGEST_LIFE = 3600
 LONGEST_JTI = 255
 
 #: A client ID; whatever else ``sub`` is, no database is asked for it.

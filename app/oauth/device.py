@@ -47,12 +47,9 @@ class DeviceAuthorizationEndpoint(AuthlibDeviceAuthorizationEndpoint):
         _require_grant(client)
         asked = request.parameters.get("scope")
         self.server.check_scope(client, asked)
-        issued = devices.issue(
-            client,
-            scope=client.get_allowed_scope(asked),
-            resource=self.server.check_resource(request.parameters.get("resource")),
-            now=request.now,
-        )
+        resource = self.server.check_resource(request.parameters.get("resource"))
+        self.server.count_unproven(request)
+        issued = devices.issue(client, scope=client.get_allowed_scope(asked), resource=resource, now=request.now)
         user_code = devices.show_user_code(issued.user_code)
         page = self.server.issuer + VERIFICATION_PATH
         answer: dict[str, object] = {

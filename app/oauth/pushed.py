@@ -30,6 +30,7 @@ class PushedRequestEndpoint(Endpoint):
     def __call__(self, request: ParsedRequest) -> tuple[int, str, list[tuple[str, str]]]:
         client = self.server.authenticate_client(request, endpoint=self.ENDPOINT_NAME)
         self._check(request, client)
+        self.server.count_unproven(request)
         parameters = {name: value for name, value in request.parameters.items() if name not in _PROOFS}
         # With Basic it may stand in the header only (RFC 9126 section 2.1 wants it in every request).
         request_uri = pushed.push_request(client, parameters | {"client_id": client.client_id}, request.now)

@@ -21,6 +21,7 @@ from authlib.oauth2.rfc6749 import (
 from flask import Response, current_app, g, request
 
 from app.accounts.models import User
+from app.attempts import budget
 from app.clients import registry
 from app.clients.registered import RegisteredClient
 from app.oauth import client_auth
@@ -95,6 +96,14 @@ class TenantAuthorizationServer(AuthorizationServer):
         request.client = client
         request.auth_method = presented.method
         return client
+
+    def count_unproven(self, request: ParsedRequest) -> None:
+        """Count a request that makes a row, if its client proved nothing. Raises TooManyAttempts.
+
+        It must not have written anything before.
+        """
+        if request.auth_method == client_auth.NONE:
+            budget.spend(current_tenant.id, budget.UNPROVEN, budget.source_of(_address_of_caller()))
 
     def check_scope(self, client: RegisteredClient, scope: str | None) -> None:
         """RFC 6749 section 3.3. A scope that tenant or client does not have is refused, not left out."""

@@ -68,14 +68,10 @@ def _client_itself(client_pk: int) -> tuple[Actor, Target]:
 
 @bp.post("/oauth2/device_authorization", provide_automatic_options=False)
 @verifies_tenant
+@runs_again
 def authorize_device() -> Response:
     """RFC 8628 section 3.1: give a device two codes, one to ask with and one for its person to type."""
-    response, carried_out = server.answer_endpoint("device_authorization")
-    if carried_out is None:
-        _undo()
-    else:
-        db.session.commit()
-    return response
+    return _answer_with_new_row("device_authorization")
 
 
 def _can_be_repeated() -> bool:
@@ -111,9 +107,14 @@ def introspect_token() -> Response:
 
 @bp.post("/oauth2/par", provide_automatic_options=False)
 @verifies_tenant
+@runs_again
 def push_authorization_request() -> Response:
     """RFC 9126: an app sends its authorization request ahead, and gets the name to open it by."""
-    response, carried_out = server.answer_endpoint("pushed_authorization_request")
+    return _answer_with_new_row("pushed_authorization_request")
+
+
+def _answer_with_new_row(endpoint: str) -> Response:
+    response, carried_out = server.answer_endpoint(endpoint)
     if carried_out is None:
         _undo()
     else:

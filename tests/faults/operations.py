@@ -7,6 +7,7 @@ whether the transaction was committed.
 from __future__ import annotations
 
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from sqlalchemy import func, select
 from werkzeug.test import Client, TestResponse
@@ -33,7 +34,7 @@ class Place:
         self.site = site
         self.world = world
         self.client = world.client(self.site)
-        self.app = world.oauth_app(self.site, refresh_tokens=True)
+        self.app = world.oauth_app(self.site, refresh_tokens=True, device_grant=True)
         self.machine = Machine(server, self.site)
         self.person = Browser(server, self.site)
         self.person.sign_in(world.user(self.site))
@@ -100,6 +101,30 @@ class Issue(Operation):
         if answer is not None:
             assert self.machine.works(answer.json["access_token"])
         assert self.machine.works(self.machine.token(self.place.client))
+
+
+class AskForADevice(Operation):
+    def send(self) -> TestResponse:
+        return self.machine.authorize_device(self.place.app)
+
+    def check(self, answer: TestResponse | None, *, committed: bool) -> None:
+        if answer is not None:
+            asked = self.machine.poll(self.place.app, answer.json["device_code"])
+            assert asked.json["error"] == "authorization_pending"
+        assert self.send().status_code == 200
+
+
+class Push(Operation):
+    def send(self) -> TestResponse:
+        app = self.place.app
+        body = {"response_type": "code", "client_id": app.client_id, "client_secret": app.secret}
+        return self.machine.post_form("/oauth2/par", body)
+
+    def check(self, answer: TestResponse | None, *, committed: bool) -> None:
+        if answer is not None:
+            asked = {"client_id": self.place.app.client_id, "request_uri": answer.json["request_uri"]}
+            assert self.place.person.get("/oauth2/authorize?" + urlencode(asked)).status_code in {200, 303}
+        assert self.send().status_code == 201
 
 
 class Redeem(Operation):

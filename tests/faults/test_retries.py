@@ -28,11 +28,13 @@ from app.tokens.models import AccessToken
 from tests.databases import close, make_app, migrate
 from tests.faults import points
 from tests.faults.operations import (
+    AskForADevice,
     Consent,
     Introspect,
     Issue,
     Operation,
     Place,
+    Push,
     Redeem,
     Revoke,
     Rotate,
@@ -45,7 +47,7 @@ from tests.world import World
 
 pytestmark = pytest.mark.database
 
-GOOD = {200, 303}
+GOOD = {200, 201, 303}
 
 _numbers = itertools.count()
 
@@ -186,7 +188,9 @@ def setting(url: str) -> Iterator[Callable[[str, str], None]]:
 
 
 @pytest.mark.parametrize(
-    "kind", [Issue, Redeem, Rotate, Revoke, SignedRevoke, Introspect, Verify, Consent], ids=lambda kind: kind.__name__
+    "kind",
+    [Issue, AskForADevice, Push, Redeem, Rotate, Revoke, SignedRevoke, Introspect, Verify, Consent],
+    ids=lambda kind: kind.__name__,
 )
 def test_a_request_goes_on_when_its_connection_breaks_between_two_statements(faulty, place, kind):
     kind(place).send()
