@@ -22,7 +22,7 @@ from werkzeug.test import Client, TestResponse
 
 from app import credentials
 from app.accounts import registry as accounts
-from app.clients import app_registry
+from app.clients import app_registry, rules
 from app.clients import registry as clients
 from app.extensions import db
 from app.tenants import registry as tenants
@@ -126,7 +126,7 @@ class World:
         """An API client with a generated secret, or with the ``secret`` that somebody typed."""
         with self.app.app_context():
             client_id = client_id or f"c_{secrets.token_hex(6)}"
-            new = clients.check_secret(secret, client_id) if secret else clients.generate_secret()
+            new = rules.check_secret(secret, client_id) if secret else rules.generate_secret()
             client = clients.create_api_client(
                 tenant.id,
                 name=name,
@@ -149,7 +149,7 @@ class World:
         **options: Any,
     ) -> AppHandle:
         with self.app.app_context():
-            secret = None if public else clients.generate_secret()
+            secret = None if public else rules.generate_secret()
             app = app_registry.create_app(
                 name=name,
                 redirect_uris=redirect_uris,

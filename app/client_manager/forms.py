@@ -1,4 +1,4 @@
-"""The forms of the client manager. What a client may be called is decided in app/clients/registry.py."""
+"""The forms of the client manager. What a client may be called is decided in app/clients/rules.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from wtforms.validators import ValidationError
 
 from app import credentials
 from app.client_manager import sent_forms
-from app.clients import registry
-from app.clients.registry import ClientError, NewSecret
+from app.clients import registry, rules
+from app.clients.rules import ClientError, NewSecret
 
 DESCRIPTION_MAX_LENGTH = 500
 
@@ -57,7 +57,7 @@ class DetailsForm(FlaskForm):
 
     def validate_name(self, field: Text) -> None:
         try:
-            registry.check_name(field.data)
+            rules.check_name(field.data)
         except ClientError as error:
             raise ValidationError(str(error)) from error
 
@@ -70,7 +70,7 @@ class DetailsForm(FlaskForm):
 
     def validate_client_id(self, field: Text) -> None:
         try:
-            registry.check_client_id(field.data)
+            rules.check_client_id(field.data)
         except ClientError as error:
             raise ValidationError(str(error)) from error
 
@@ -85,7 +85,7 @@ class SecretFields(FlaskForm):
     """A form that sets a secret, which its answer shows once. ``form_id`` is good for one such answer."""
 
     form_id = FormId()
-    secret = Text("Client secret", default=lambda: registry.generate_secret().text)
+    secret = Text("Client secret", default=lambda: rules.generate_secret().text)
 
     #: What goes to the registry; set when the secret passed.
     checked_secret: NewSecret
@@ -95,7 +95,7 @@ class SecretFields(FlaskForm):
     def check_secret_for(self, client_id: str) -> None:
         """Check the secret that is to belong to ``client_id``. Raises ValidationError."""
         try:
-            self.checked_secret = registry.check_secret(self.secret.data, client_id)
+            self.checked_secret = rules.check_secret(self.secret.data, client_id)
         except ClientError as error:
             raise ValidationError(str(error)) from error
 
@@ -107,7 +107,7 @@ class SecretFields(FlaskForm):
         self.secret_replaced = typed
 
     def offer_new_secret(self) -> None:
-        self.secret.data = registry.generate_secret().text
+        self.secret.data = rules.generate_secret().text
 
 
 class CreateClientForm(DetailsForm, SecretFields):
@@ -154,7 +154,7 @@ class GenerateTokenForm(FlaskForm):
 
     def validate_name(self, field: Text) -> None:
         try:
-            registry.check_name(field.data)
+            rules.check_name(field.data)
         except ClientError as error:
             raise ValidationError(str(error)) from error
 

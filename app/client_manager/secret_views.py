@@ -15,7 +15,7 @@ from app.client_manager.blueprint import bp, find_or_404, target_of, tokens_in_w
 from app.client_manager.forms import ChangeSecretForm, attach
 from app.clients import registry
 from app.clients.models import Client
-from app.clients.registry import ClientError
+from app.clients.rules import ClientError
 from app.extensions import db
 from app.tenants.current import current_tenant
 from app.tokens import store

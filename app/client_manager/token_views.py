@@ -16,7 +16,7 @@ from app.audit import log as audit
 from app.client_manager import sent_forms, snippets
 from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, page_number, target_of, tokens_in_words
 from app.client_manager.forms import ConfirmForm, GenerateTokenForm
-from app.clients import registry
+from app.clients import registry, rules
 from app.clients.models import Client
 from app.extensions import db
 from app.tenants.current import current_tenant
@@ -65,7 +65,7 @@ def _generate(client: Client, form: GenerateTokenForm, now: int) -> Response:
     if registered is None:
         abort(404)
     actor = current_actor()
-    name = registry.check_name(form.name.data)
+    name = rules.check_name(form.name.data)
     token = store.new_token(now + int(form.lasts.data))
     store.save_client_token(registered, token, scope=registered.default_scope, now=now, name=name, made_by=actor.name)
     note = f"“{name}”, {credentials.hint(token.text)}, works until {in_words(token.expires_at)}."

@@ -17,7 +17,7 @@ from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, page_number
 from app.client_manager.forms import CreateClientForm, EditForm, attach
 from app.clients import registry
 from app.clients.models import Client
-from app.clients.registry import ID_TAKEN_MESSAGE, ClientError
+from app.clients.rules import ID_TAKEN_MESSAGE, ClientError
 from app.extensions import db
 from app.oauth.server import lifetime_of
 from app.tenants.current import current_tenant

@@ -10,7 +10,7 @@ import click
 
 from app.audit import log as audit
 from app.audit.log import NO_TENANT, OPERATOR, Target
-from app.clients import app_registry, redirect_uris, registry
+from app.clients import app_registry, redirect_uris, registry, rules
 from app.clients.models import App
 from app.clients.options import (
     client_id_argument,
@@ -22,7 +22,8 @@ from app.clients.options import (
     read_keys,
 )
 from app.clients.redirect_uris import RedirectUriError
-from app.clients.registry import OVERLAPS, ClientError, NewSecret
+from app.clients.registry import OVERLAPS
+from app.clients.rules import ClientError, NewSecret
 from app.command_line import (
     CommandGroup,
     Refused,
@@ -110,7 +111,7 @@ def create(
         raise click.UsageError("--no-secret needs keys, and a --public app has neither secret nor keys.")
     chosen = get_tenants(slugs)
     now = int(time.time())
-    secret = None if public or no_secret else registry.generate_secret()
+    secret = None if public or no_secret else rules.generate_secret()
     app = app_registry.create_app(
         name=name, redirect_uris=uris, now=now, secret=secret.stored if secret else None, publisher=publisher,
         first_party=first_party, pkce_required=public or require_pkce, par_required=require_par,
@@ -204,7 +205,7 @@ def rotate_secret(client_id: str, overlap: str, as_json: bool) -> None:
     app = _get_app(client_id)
     if app.public:
         raise Refused(f"'{client_id}' is a public app: it has no secret.")
-    secret = registry.generate_secret()
+    secret = rules.generate_secret()
     registry.rotate_secret(app, secret, overlap=OVERLAPS[overlap], now=int(time.time()))
     note = f"The old secret stops: {overlap}."
     audit.record(NO_TENANT, "app.secret_rotated", OPERATOR, _target(app), note)

@@ -12,7 +12,7 @@ from app.audit import log as audit
 from app.audit.log import OPERATOR, Target
 from app.clients import redirect_uris as uri_rules
 from app.clients.models import APP_ID_PREFIX, App, Client
-from app.clients.registry import LONGEST_LIFETIME, check_name, check_token_lifetime
+from app.clients.rules import LONGEST_LIFETIME, check_name, check_token_lifetime
 from app.credentials import StoredSecret
 from app.extensions import db
 from app.tenants.models import Tenant

@@ -11,7 +11,7 @@ import click
 from app import credentials
 from app.audit import log as audit
 from app.audit.log import OPERATOR, Target
-from app.clients import registry
+from app.clients import registry, rules
 from app.clients.app_registry import OPERATOR_NAME
 from app.clients.models import Client
 from app.clients.options import (
@@ -23,7 +23,8 @@ from app.clients.options import (
     overlap_option,
     read_keys,
 )
-from app.clients.registry import OVERLAPS, ClientError, ClientGone, NewSecret
+from app.clients.registry import OVERLAPS, ClientGone
+from app.clients.rules import ClientError, NewSecret
 from app.command_line import (
     CommandGroup,
     Refused,
@@ -96,11 +97,11 @@ def create(
         raise click.UsageError("--secret-stdin goes neither with --no-secret nor with keys on standard input.")
     tenant = get_tenant(slug)
     if token_lifetime is not None:
-        registry.check_token_lifetime(token_lifetime, tenant.token_lifetime_max)
-    client_id = registry.check_client_id(client_id or credentials.new_client_id())
-    scope, default_scope = registry.check_scopes(scope or "", default_scope or "", _offered(tenant.id))
+        rules.check_token_lifetime(token_lifetime, tenant.token_lifetime_max)
+    client_id = rules.check_client_id(client_id or credentials.new_client_id())
+    scope, default_scope = rules.check_scopes(scope or "", default_scope or "", _offered(tenant.id))
     keys = read_keys(jwks_file, jwks_uri)
-    secret = _read_secret(client_id) if secret_stdin else None if no_secret else registry.generate_secret()
+    secret = _read_secret(client_id) if secret_stdin else None if no_secret else rules.generate_secret()
     client = registry.create_api_client(
         tenant.id,
         name=name,
@@ -179,7 +180,7 @@ def change(
         changed.append("resource server")
     if token_lifetime is not None:
         most = get_tenant(slug).token_lifetime_max
-        seconds = registry.check_token_lifetime(token_lifetime, most) if token_lifetime else None
+        seconds = rules.check_token_lifetime(token_lifetime, most) if token_lifetime else None
         registry.change_token_lifetime(client, seconds)
         changed.append("token lifetime")
     if keys_change:
@@ -205,7 +206,7 @@ def rotate_secret(client_id: str, slug: str, overlap: str, secret_stdin: bool, a
     Example: flask client rotate-secret c_8JqT2mX0pL4w --tenant acme --overlap 1h
     """
     client = _get_api_client(slug, client_id)
-    secret = _read_secret(client_id) if secret_stdin else registry.generate_secret()
+    secret = _read_secret(client_id) if secret_stdin else rules.generate_secret()
     registry.rotate_secret(client, secret, overlap=OVERLAPS[overlap], now=int(time.time()))
     note = f"The old secret stops: {overlap}."
     audit.record(client.tenant_id, "client.secret_rotated", OPERATOR, _target(client), note)
@@ -294,21 +295,21 @@ def _change_scopes(client: Client, scope: str | None, default_scope: str | None)
     """Change those that are given, and check both together."""
     most = client.scope if scope is None else scope
     least = client.default_scope if default_scope is None else default_scope
-    registry.change_scopes(client, *registry.check_scopes(most, least, _offered(client.tenant_id)))
+    registry.change_scopes(client, *rules.check_scopes(most, least, _offered(client.tenant_id)))
 
 
 def _read_secret(client_id: str) -> NewSecret:
     """The secret on standard input. A weak one is taken, with a warning: old clients are moved in so."""
     try:
-        secret = registry.check_secret(read_secret("client secret"), client_id, moved_in=True)
+        secret = rules.check_secret(read_secret("client secret"), client_id, moved_in=True)
     except ClientError as error:
         # The page's advice names a button.
         instead = ". Or leave out --secret-stdin: a random one is made."
         raise Refused(re.sub(r"[.,] or press New random\.$", instead, str(error), flags=re.IGNORECASE)) from error
-    if len(secret.text) < registry.SECRET_MIN_LENGTH:
-        least = registry.SECRET_MIN_LENGTH
+    if len(secret.text) < rules.SECRET_MIN_LENGTH:
+        least = rules.SECRET_MIN_LENGTH
         say(f"Warning: this secret has fewer than {least} characters. Rotate it when you can.")
-    elif registry.is_easy(secret.text):
+    elif rules.is_easy(secret.text):
         say("Warning: this secret is easy to guess. Rotate it when you can.")
     return secret
 

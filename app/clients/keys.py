@@ -19,7 +19,7 @@ from joserfc import jwk
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from app.clients.registry import ClientError
+from app.clients.rules import ClientError
 
 Key = ECKey | OKPKey | RSAKey
 

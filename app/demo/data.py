@@ -9,7 +9,7 @@ from app.accounts import registry as accounts
 from app.accounts.models import User
 from app.audit import log as audit
 from app.audit.log import NO_TENANT, Actor, Target
-from app.clients import app_registry
+from app.clients import app_registry, rules
 from app.clients import registry as clients
 from app.clients.models import APP_ID_PREFIX, App
 from app.demo.notebook import Notebook
@@ -164,7 +164,7 @@ def _make_client(tenant: Tenant, demo: DemoClient, notebook: Notebook, now: int)
     found = clients.find_registered_client(tenant.id, client_id, now)
     works = found is None or (not found.disabled and found.check_client_secret(secret))
     if found is None:
-        stored = clients.check_secret(secret, client_id).stored
+        stored = rules.check_secret(secret, client_id).stored
         client = clients.create_api_client(
             tenant.id, name=demo.name, client_id=client_id, secret=stored, created_by="the demo", now=now,
             description=demo.description,

@@ -13,7 +13,8 @@ from app.audit.log import OPERATOR, Target
 from app.clients.app_registry import OPERATOR_NAME
 from app.clients.commands import get_client
 from app.clients.registered import RegisteredClient
-from app.clients.registry import ClientError, check_name, find_registered_client
+from app.clients.registry import find_registered_client
+from app.clients.rules import ClientError, check_name
 from app.command_line import (
     CommandGroup,
     Refused,

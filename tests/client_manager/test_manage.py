@@ -6,7 +6,7 @@ import html
 
 import pytest
 
-from app.clients import registry
+from app.clients import registry, rules
 from tests.client_manager.pages import CLIENTS, copyable, form_of, manage_page, submit
 
 
@@ -127,7 +127,7 @@ def _many_clients(tenant, count):
             tenant.id,
             name=f"Client {number:02}",
             client_id=f"client-{number:02}",
-            secret=registry.generate_secret().stored,
+            secret=rules.generate_secret().stored,
             created_by="Ana Ruiz",
             now=1,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.clients import registry
+from app.clients import registry, rules
 from app.tenants import registry as tenants
 from app.tokens import store
 from tests.client_manager.pages import CLIENTS, copyable, form_of, manage_page, submit
@@ -121,7 +121,7 @@ def test_a_tenants_own_maximum_caps_what_may_be_chosen(world, at_work, manage, t
 
 
 def test_a_clients_own_maximum_caps_what_may_be_chosen(world, tenant, at_work):
-    secret = registry.generate_secret().stored
+    secret = rules.generate_secret().stored
     client = world.run(
         lambda: registry.create_api_client(
             tenant.id, name="Till", client_id="till-1", secret=secret, created_by="Ana", now=now(), token_lifetime=7200

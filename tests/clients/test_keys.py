@@ -13,8 +13,8 @@ import time_machine
 from joserfc import jwk
 
 from app.clients import keys, remote_keys
-from app.clients.registry import ClientError
 from app.clients.remote_keys import KeysUnavailable, RemoteKeys
+from app.clients.rules import ClientError
 from tests.databases import close, make_app
 from tests.key_server import make_certificate, serve_keys
 from tests.oauth.test_client_auth import check_refused

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from app.audit.models import AuditEvent
-from app.clients import registry
+from app.clients import registry, rules
 from app.extensions import db
 from tests.client_manager.pages import CLIENTS, copyable, form_of, manage_page, pk_of, send, submit
 from tests.conformance.rows import rows_of
@@ -193,7 +193,7 @@ def test_what_holds_a_secret_does_not_show_it_when_it_is_printed(world, tenant, 
     from app.oauth.client_auth import Presented
     from app.tokens import store
 
-    token, secret = store.new_token(now() + 60), registry.generate_secret()
+    token, secret = store.new_token(now() + 60), rules.generate_secret()
     for holder, text in [
         (token, token.text),
         (secret, secret.text),

@@ -12,7 +12,7 @@ import pytest
 
 from app.accounts import registry as accounts
 from app.accounts.models import User
-from app.clients import registry
+from app.clients import registry, rules
 from app.extensions import db
 from app.tokens.models import AccessToken
 from tests.databases import close, make_app
@@ -228,7 +228,7 @@ def test_a_person_who_is_disabled_while_codes_and_refresh_tokens_are_used_leaves
 
 def test_a_secret_that_is_changed_while_many_use_it_is_right_before_or_after(served_world, site, server):
     client = served_world.client(site)
-    fresh = registry.generate_secret()
+    fresh = rules.generate_secret()
 
     def ask(number):
         secret = client.secret if number % 2 else fresh.text

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import func, select
 
 from app import credentials
-from app.clients import registry
+from app.clients import registry, rules
 from app.clients.models import Client
-from app.clients.registry import ClientError
+from app.clients.rules import ClientError
 from app.extensions import db
 from app.tokens.models import AccessToken, AuthorizationCode, RefreshToken
 from tests.server import PATIENCE, Answer, GunicornServer
@@ -182,7 +182,7 @@ def test_of_fifty_polls_at_once_one_came_in_time(server, served_world, site):
 
 def test_twenty_who_choose_the_same_client_id_make_one_client(served_world, site):
     start = threading.Barrier(20)
-    secret = registry.generate_secret()
+    secret = rules.generate_secret()
 
     def create(number: int) -> str:
         with served_world.app.app_context():
@@ -205,7 +205,7 @@ def test_twenty_who_choose_the_same_client_id_make_one_client(served_world, site
     with ThreadPoolExecutor(20) as admins:
         outcomes = Counter(admins.map(create, range(20)))
 
-    assert outcomes == {"created": 1, registry.ID_TAKEN_MESSAGE: 19}
+    assert outcomes == {"created": 1, rules.ID_TAKEN_MESSAGE: 19}
     assert count_rows(served_world, Client, site) == 1
 
 

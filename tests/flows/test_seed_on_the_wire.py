@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.clients import registry
+from app.clients import registry, rules
 from tests.server import Answer
 from tests.world import Browser, answer_of, now
 
@@ -55,7 +55,7 @@ def host(site):
 
 def test_s1_and_s4_the_printed_request_gets_a_token_that_works(server, served_world, site, host):
     body = "grant_type=client_credentials&client_id=MY_CLIENT&client_secret=MY_SECRET"
-    old = registry.check_secret("MY_SECRET", "MY_CLIENT", moved_in=True).stored
+    old = rules.check_secret("MY_SECRET", "MY_CLIENT", moved_in=True).stored
     served_world.run(
         lambda: registry.create_api_client(
             site.id, name="Power BI", client_id="MY_CLIENT", secret=old, created_by="the operator", now=now()

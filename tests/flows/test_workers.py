@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.accounts import registry as accounts
-from app.clients import app_registry, registry
+from app.clients import app_registry, registry, rules
 from app.clients.models import Client
 from app.extensions import db
 from app.tenants import registry as tenants
@@ -59,7 +59,7 @@ def test_a_client_turned_off_stops_on_every_worker(server, served_world, machine
 
 def test_a_secret_that_stops_now_stops_on_every_worker(server, served_world, machine, client):
     assert on_every_worker(server, lambda: machine.request_token(client).status_code) == [200] * 4
-    fresh = registry.generate_secret()
+    fresh = rules.generate_secret()
 
     served_world.run(lambda: registry.rotate_secret(client_row(client), fresh, overlap=0, now=now()))
 

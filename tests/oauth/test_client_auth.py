@@ -10,7 +10,7 @@ import time_machine
 from sqlalchemy import select
 
 from app import credentials
-from app.clients import app_registry, registry
+from app.clients import app_registry, registry, rules
 from app.clients.models import Client
 from app.extensions import db
 from app.tenants import registry as tenants
@@ -58,7 +58,7 @@ def change_client(world, client, change):
 
 
 def rotate(world, client, overlap):
-    secret = registry.generate_secret()
+    secret = rules.generate_secret()
     change_client(world, client, lambda row: registry.rotate_secret(row, secret, overlap=overlap, now=now()))
     return secret.text
 
@@ -351,7 +351,7 @@ class TestTwoSecrets:
 
     def test_an_apps_secret_rotates_on_all_tenants(self, app, world, tenant, other_tenant):
         field_app = world.oauth_app(tenant, other_tenant)
-        fresh = registry.generate_secret()
+        fresh = rules.generate_secret()
         world.run(
             lambda: registry.rotate_secret(app_registry.find_app(field_app.client_id), fresh, overlap=0, now=now())
         )

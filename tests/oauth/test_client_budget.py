@@ -13,7 +13,7 @@ from app import credentials
 from app.attempts import budget
 from app.attempts.counter import Limit
 from app.attempts.models import FailedAttempts
-from app.clients import registry
+from app.clients import registry, rules
 from app.extensions import db
 from app.words import duration
 from tests.databases import close, make_app
@@ -150,7 +150,7 @@ def test_a_program_that_is_known_is_still_refused_once_it_is_turned_off(world, t
 def test_a_secret_that_was_right_is_not_known_after_it_stopped(world, tenant, machine, client):
     assert ask(machine, "powerbi", client.secret).status_code == 200
 
-    fresh = registry.generate_secret()
+    fresh = rules.generate_secret()
     world.run(
         lambda: registry.rotate_secret(registry.find_client_by_id(tenant.id, "powerbi"), fresh, overlap=0, now=now())
     )
@@ -282,9 +282,9 @@ class TestCost:
 
         def change():
             find = registry.find_client_by_id
-            another = registry.check_secret("another-Secret_2026.for~BI", "both-typed")
+            another = rules.check_secret("another-Secret_2026.for~BI", "both-typed")
             registry.rotate_secret(find(tenant.id, "both-typed"), another, overlap=3600, now=now())
-            registry.rotate_secret(find(tenant.id, "mixed"), registry.generate_secret(), overlap=3600, now=now())
+            registry.rotate_secret(find(tenant.id, "mixed"), rules.generate_secret(), overlap=3600, now=now())
             for client_id in ("off", "off-typed"):
                 registry.disable(find(tenant.id, client_id))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.clients import registry
-from app.clients.registry import ClientError
+from app.clients import registry, rules
+from app.clients.rules import ClientError
 from app.tenants import registry as tenants
 from tests.oauth.test_token_requests import check_error
 from tests.world import Machine, answer_of, authorize_address
@@ -127,7 +127,7 @@ def test_the_scope_of_another_tenant_is_unknown(app, world, other_tenant):
     ],
 )
 def test_a_clients_lists_are_kept_sorted(scope, default, expected):
-    assert registry.check_scopes(scope, default, frozenset({"read", "write"})) == expected
+    assert rules.check_scopes(scope, default, frozenset({"read", "write"})) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_clients_lists_are_kept_sorted(scope, default, expected):
 )
 def test_lists_that_make_no_sense_are_refused(scope, default, field):
     with pytest.raises(ClientError) as refused:
-        registry.check_scopes(scope, default, frozenset({"read", "write"}))
+        rules.check_scopes(scope, default, frozenset({"read", "write"}))
 
     assert refused.value.field == field
 

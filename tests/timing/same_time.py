@@ -31,6 +31,7 @@ from app import credentials
 from app.accounts import registry as accounts
 from app.attempts.models import FailedAttempts
 from app.clients import registry as clients
+from app.clients import rules
 from app.extensions import db
 from tests.databases import close, make_app
 from tests.server import PATIENCE, GunicornServer, serving
@@ -157,7 +158,7 @@ def test_a_client_that_is_not_there_takes_the_time_of_a_wrong_secret(stage, engi
     def change() -> None:
         clients.disable(clients.find_client_by_id(tenant.id, "off"))
         two = clients.find_client_by_id(tenant.id, "two-typed")
-        another = clients.check_secret(ANOTHER_TYPED, "two-typed")
+        another = rules.check_secret(ANOTHER_TYPED, "two-typed")
         clients.rotate_secret(two, another, overlap=604_800, now=int(time.time()))
 
     world.run(change)
