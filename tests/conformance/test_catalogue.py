@@ -66,7 +66,7 @@ def test_the_document_lists_exactly_these():
 
     listed = [(check.id, report.cell(check.source), report.cell(check.what)) for check in CHECKS]
     assert [row[:3] for row in rows] == listed
-    assert [row[0] for row in rows if not re.match(r"passed \([0-9]+|not applicable: |not run$", row[3])] == []
+    assert [row[0] for row in rows if not re.match(r"passed \([0-9]+|not applicable: ", row[3])] == []
 
 
 @pytest.mark.parametrize("wanted, expected", [(["TE-02"], ["TE-02"]), (["DV", "TE-02"], None), ([], None)])
