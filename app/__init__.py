@@ -26,6 +26,7 @@ def create_app(config: Config) -> Flask:
         extensions,
         headers,
         health,
+        languages,
         logs,
         oauth,
         operation,
@@ -53,6 +54,7 @@ def create_app(config: Config) -> Flask:
     # Not before: a form that comes to nobody's host, or while the database is gone, must hear of that instead.
     extensions.csrf.init_app(app)
     app.register_blueprint(health.bp)
+    languages.init_app(app)
     words.init_app(app)
     audit.init_app(app)
     attempts.init_app(app)

@@ -1,4 +1,4 @@
-"""Numbers and times as the pages say them: English, UTC."""
+"""Numbers and times as the pages say them: in the reader's language, UTC."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_decimal
 from markupsafe import Markup
+
+from app.languages import current_locale, ngettext
+from app.languages import gettext as _
 
 if TYPE_CHECKING:
     from flask import Flask
 
-_MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
-_UNITS = ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute"))
-
 #: Seconds after which a time is said as a date: "37 days ago" makes people count.
 _NEAR_PAST = 7 * _DAY
 
 
+_ENGLISH = Locale("en", "GB")
+
+
 def in_words(epoch: int) -> str:
     """The day of ``epoch``: ``14 January 2027``."""
-    day = datetime.fromtimestamp(epoch, UTC)
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+    return _day(epoch, current_locale())
+
+
+def in_english(epoch: int) -> str:
+    """The same for what is kept or read by programs, whoever wrote it."""
+    return _day(epoch, _ENGLISH)
+
+
+def _day(epoch: int, locale: Locale) -> str:
+    return str(format_date(datetime.fromtimestamp(epoch, UTC), "long", locale=locale))
 
 
 def ago(epoch: int, now: int) -> str:
@@ -48,17 +48,21 @@ def ago(epoch: int, now: int) -> str:
     """
     seconds = now - epoch
     if -_MINUTE < seconds < _MINUTE:
-        return "just now"
+        return _("just now")
     if not 0 <= seconds < _NEAR_PAST:
         return in_words(epoch)
-    count, unit = next((seconds // size, unit) for size, unit in _UNITS if seconds >= size)
-    return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    if seconds >= _DAY:
+        return ngettext("%(num)s day ago", "%(num)s days ago", seconds // _DAY)
+    if seconds >= _HOUR:
+        return ngettext("%(num)s hour ago", "%(num)s hours ago", seconds // _HOUR)
+    return ngettext("%(num)s minute ago", "%(num)s minutes ago", seconds // _MINUTE)
 
 
 def duration(seconds: int) -> str:
     """How long somebody has to wait, rounded up: ``40 seconds``, ``2 minutes``."""
-    count, unit = (-(-seconds // _MINUTE), "minute") if seconds >= _MINUTE else (seconds, "second")
-    return f"{count} {unit}{'' if count == 1 else 's'}"
+    if seconds >= _MINUTE:
+        return ngettext("%(num)s minute", "%(num)s minutes", -(-seconds // _MINUTE))
+    return ngettext("%(num)s second", "%(num)s seconds", seconds)
 
 
 def moment(epoch: int, text: str | None = None) -> Markup:
@@ -71,12 +75,12 @@ def moment(epoch: int, text: str | None = None) -> Markup:
 
 def to_the_minute(epoch: int) -> str:
     """``14 January 2027, 10:00 UTC``."""
-    return f"{in_words(epoch)}, {datetime.fromtimestamp(epoch, UTC):%H:%M} UTC"
+    return _("%(day)s, %(time)s UTC", day=in_words(epoch), time=f"{datetime.fromtimestamp(epoch, UTC):%H:%M}")
 
 
 def number(count: int) -> str:
     """``1,204``."""
-    return f"{count:,}"
+    return str(format_decimal(count, locale=current_locale()))
 
 
 def init_app(app: Flask) -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 from flask import Flask, render_template_string
 
-from app import words
+from app import languages, words
 
 #: 14 January 2027, 10:00:07 UTC.
 THEN = 1_799_920_807
@@ -30,6 +30,7 @@ def elsewhere(monkeypatch):
 @pytest.fixture
 def render():
     app = Flask(__name__)
+    languages.init_app(app)
     words.init_app(app)
 
     def rendered(template: str) -> str:

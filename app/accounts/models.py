@@ -32,6 +32,8 @@ class User(Model):
     password_hash: Mapped[str | None]
     disabled: Mapped[bool] = mapped_column(default=False)
     generation: Mapped[int] = mapped_column(default=0)
+    #: The language that the person chose for the pages and mails (BCP 47); empty: as the browser says.
+    language: Mapped[str] = mapped_column(default="")
     created_at: Mapped[int]
 
     @property
@@ -58,4 +60,32 @@ class UserSession(Model):
     signed_in_at: Mapped[int]
     #: When the person last gave the password: at sign-in, or again before something dangerous.
     confirmed_at: Mapped[int]
+    expires_at: Mapped[int]
+    #: When it was last used, up to 15 minutes behind, from where, and by which browser.
+    seen_at: Mapped[int] = mapped_column(default=0)
+    address: Mapped[str | None]
+    agent: Mapped[str] = mapped_column(default="")
+
+
+class OneTimeLink(Model):
+    """A link in a mail by which somebody sets a password: an invitation, or the way back in. Good once."""
+
+    __tablename__ = "one_time_link"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["user_account.tenant_id", "user_account.id"], ondelete="CASCADE"
+        ),
+        Index("ix_one_time_link_user", "tenant_id", "user_id"),
+        Index("ix_one_time_link_expires_at", "tenant_id", "expires_at"),
+    )
+
+    tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: SHA-256 of the text in the link.
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[int]
+    #: "invitation" or "password_reset".
+    purpose: Mapped[str]
+    #: The user's when it was made: a password that was set since makes it worthless.
+    user_generation: Mapped[int]
+    created_at: Mapped[int]
     expires_at: Mapped[int]

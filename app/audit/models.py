@@ -18,7 +18,12 @@ class AuditEvent(Model):
     """
 
     __tablename__ = "audit_event"
-    __table_args__ = (Index("ix_audit_event_at", "tenant_id", "at"),)
+    __table_args__ = (
+        Index("ix_audit_event_at", "tenant_id", "at"),
+        Index("ix_audit_event_target", "tenant_id", "target_kind", "target_id", "at"),
+        Index("ix_audit_event_event", "tenant_id", "event", "at"),
+        Index("ix_audit_event_actor", "tenant_id", "actor_id", "at"),
+    )
 
     tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(primary_key=True, default=new_id, autoincrement=False)

@@ -22,7 +22,7 @@ from app.extensions import db
 from app.tenants.current import current_tenant
 from app.tokens import store
 from app.tokens.models import AccessToken
-from app.words import in_words
+from app.words import in_english, in_words
 
 _DAY = 86_400
 #: Longest first: a year is the default.
@@ -68,7 +68,7 @@ def _generate(client: Client, form: GenerateTokenForm, now: int) -> Response:
     name = rules.check_name(form.name.data)
     token = store.new_token(now + int(form.lasts.data))
     store.save_client_token(registered, token, scope=registered.default_scope, now=now, name=name, made_by=actor.name)
-    note = f"“{name}”, {credentials.hint(token.text)}, works until {in_words(token.expires_at)}."
+    note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."
     audit.record(current_tenant.id, "token.issued", actor, target_of(client), note)
     db.session.commit()
     sent_forms.remember(session, form.form_id.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.credentials import StoredSecret
@@ -26,18 +26,20 @@ class SecretColumns:
     old_secret_value: Mapped[str | None]
     #: Epoch seconds from which the old secret is refused.
     old_secret_stops_at: Mapped[int | None]
+    #: Epoch seconds from which the current secret is refused; None: never.
+    secret_expires_at: Mapped[int | None]
 
     def live_secrets(self, now: int) -> tuple[StoredSecret, ...]:
         """What is kept of the secrets that are accepted at ``now``."""
         secrets = []
-        if self.secret_algorithm and self.secret_value:
+        if self.secret_algorithm and self.secret_value and (self.secret_expires_at or now + 1) > now:
             secrets.append(StoredSecret(self.secret_algorithm, self.secret_value))
         if self.old_secret_algorithm and self.old_secret_value and (self.old_secret_stops_at or 0) > now:
             secrets.append(StoredSecret(self.old_secret_algorithm, self.old_secret_value))
         return tuple(secrets)
 
     def known_secrets(self) -> tuple[StoredSecret, ...]:
-        """What is kept of the current secret and of the one before it, stopped or not."""
+        """What is kept of the current secret and of the one before it, stopped, expired or not."""
         return self.live_secrets(now=-1)
 
 
@@ -115,6 +117,25 @@ class Client(SecretColumns, KeyColumns, Model):
     default_scope: Mapped[str] = mapped_column(default="")
     #: True: it may introspect every token of the tenant (RFC 7662).
     resource_server: Mapped[bool] = mapped_column(default=False)
+    #: IP networks that it may call from, space-separated, IPv4 and IPv6; empty means from everywhere.
+    networks: Mapped[str] = mapped_column(default="")
     created_at: Mapped[int]
     #: Whose name the manage page shows.
     created_by: Mapped[str]
+
+
+class ClientOwner(Model):
+    """Who looks after an API client: the person who is warned before its tokens expire."""
+
+    __tablename__ = "client_owner"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "client_pk"], ["client.tenant_id", "client.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["user_account.tenant_id", "user_account.id"], ondelete="CASCADE"
+        ),
+        Index("ix_client_owner_user", "tenant_id", "user_id"),
+    )
+
+    tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    client_pk: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    user_id: Mapped[int]

@@ -48,6 +48,11 @@ class Tenant(Model):
     pkce_required: Mapped[bool] = mapped_column(default=False)
     #: How people sign in, space-separated; "password" is the one there is.
     sign_in_methods: Mapped[str] = mapped_column(default="password")
+    #: True: everybody may read the developers' page, signed in or not.
+    developers_public: Mapped[bool] = mapped_column(default=False)
+    #: For people whom the vendor's own product signs in: where it does, and the public keys it signs with (a JWK set).
+    handover_url: Mapped[str | None]
+    handover_jwks: Mapped[str | None]
     created_at: Mapped[int]
 
 

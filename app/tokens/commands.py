@@ -29,7 +29,7 @@ from app.extensions import db
 from app.tenants.models import ACTIVE, Tenant
 from app.tokens import janitor, store
 from app.tokens.models import AccessToken
-from app.words import in_words
+from app.words import in_english
 
 token_commands = CommandGroup("token", refusals=(ClientError,), help="Make, list and revoke tokens of clients.")
 
@@ -61,7 +61,7 @@ def create(slug: str, client_id: str, name: str, days: int | None, as_json: bool
     lifetime = _lifetime(tenant, client, days)
     token = store.new_token(now + lifetime)
     store.save_client_token(client, token, scope=client.default_scope, now=now, name=name, made_by=OPERATOR_NAME)
-    note = f"“{name}”, {credentials.hint(token.text)}, works until {in_words(token.expires_at)}."
+    note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."
     audit.record(tenant.id, "token.issued", OPERATOR, Target("client", client_id, client.pk), note)
     db.session.commit()
     say("The token is shown this once.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import leases
 from app.accounts import registry as accounts
 from app.extensions import db
 from app.tenants import registry as tenants
@@ -52,7 +53,7 @@ def _run(app: Flask, stopped: Event, ask_every: float) -> None:
 
 def purge_if_it_is_time(now: int) -> int | None:
     """Purge if nobody else did within the last hour; how many rows went, or None if it was not the time."""
-    is_our_turn = retention.take_lease("purge", now, EVERY)
+    is_our_turn = leases.take_lease("purge", now, EVERY)
     db.session.commit()
     if not is_our_turn:
         return None

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, select, tuple_, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, tuple_
 
 from app.attempts.models import FailedAttempts
 from app.extensions import db
@@ -18,7 +17,6 @@ from app.tokens.models import (
     AccessToken,
     AuthorizationCode,
     DeviceCode,
-    Lease,
     PushedRequest,
     RefreshToken,
     TokenFamily,
@@ -46,28 +44,6 @@ def _over(now: int) -> dict[type[Any], ColumnElement[bool]]:
         UsedAssertion: UsedAssertion.expires_at <= now,
         FailedAttempts: FailedAttempts.window_ends_at <= now,
     }
-
-
-def take_lease(name: str, now: int, seconds: int) -> bool:
-    """True if it is the caller's turn: nobody took this lease within the last ``seconds`` they asked for.
-
-    The database decides between two who ask at once. Taken, it counts once the
-    caller commits.
-    """
-    taken = (
-        update(Lease)
-        .where(Lease.name == name, Lease.held_until <= now)
-        .values(held_until=now + seconds)
-        .execution_options(synchronize_session=False)
-    )
-    if db.session.execute(taken).rowcount:  # type: ignore[attr-defined]
-        return True
-    try:
-        with db.session.begin_nested():
-            db.session.execute(insert(Lease).values(name=name, held_until=now + seconds))
-    except IntegrityError:
-        return False
-    return True
 
 
 def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:

@@ -12,14 +12,17 @@ ROOT = Path(__file__).parents[2]
 #: From the bottom up. A package sees only what stands in an earlier row.
 LAYERS = (
     {"isolation"},
-    {"keyporter", "extensions", "machine_paths", "words", "listening"},
+    {"keyporter", "extensions", "machine_paths", "listening"},
+    {"languages"},
+    {"words"},
     {"credentials", "retries"},
     {"audit"},
     {"tenants"},
-    {"attempts"},
+    {"attempts", "leases", "mail"},
     {"command_line"},
     {"accounts"},
     {"clients"},
+    {"usage"},
     {"tokens"},
     {"oauth"},
     {"client_manager", "consent", "demo"},
@@ -36,12 +39,12 @@ FOR_COMMANDS = {"command_line"}
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 
 #: Modules that may read the request, the session or the current tenant.
-READERS = {"views", "session", "current", "server", "protection", "retries"}
+READERS = {"languages", "views", "session", "current", "server", "protection", "retries"}
 READ = {"request", "g", "session", "current_tenant"}
 #: Modules that may build SQL.
 SQL = {
     "registry", "app_registry", "store", "codes", "assertions", "families", "devices", "pushed", "consents",
-    "retention", "log", "models", "extensions", "health", "counter",
+    "retention", "log", "models", "extensions", "health", "counter", "leases", "outbox",
 }  # fmt: skip
 SQL_NAMES = {"select", "insert", "update", "delete"}
 

@@ -15,7 +15,9 @@ from sqlalchemy import ForeignKeyConstraint, LargeBinary, UniqueConstraint, insp
 
 import app.attempts.models
 import app.audit.models
-import app.tokens.models  # noqa: F401 - with those below it, all that there is
+import app.mail.models
+import app.tokens.models
+import app.usage.models  # noqa: F401 - with those below them, all that there is
 from app.extensions import Model, db
 from app.isolation.tables import NOT_OWNED, owned_tables
 from tests.databases import close, make_app
@@ -36,6 +38,7 @@ WITHOUT_FOREIGN_KEY = {
     ("audit_event", "actor_id"): "history outlives what it tells of",
     ("audit_event", "request_id"): "names a line of the log",
     ("audit_event", "target_id"): "history outlives what it tells of",
+    ("problem", "request_id"): "names a line of the log",
     ("authorization_code", "family_id"): "the family is purged on its own, and a code that is replayed may outlive it",
 }
 
@@ -43,6 +46,7 @@ WITHOUT_FOREIGN_KEY = {
 OUTLIVES_TENANT = {
     "access_token": "there may be millions; they are purged in batches",
     "audit_event": "history outlives what it tells of",
+    "token_use": "as many as tokens, and purged with them",
 }
 
 #: Columns that may hold something derived from a secret, and how it was derived.
@@ -55,8 +59,11 @@ DERIVED = {
     ("device_code", "digest"): "sha256",
     ("device_code", "user_code_digest"): "sha256",
     ("failed_attempts", "digest"): "sha256",
+    ("one_time_link", "digest"): "sha256",
+    ("problem", "digest"): "sha256 of what is in the row",
     ("pushed_request", "digest"): "sha256",
     ("refresh_token", "digest"): "sha256",
+    ("token_use", "digest"): "sha256",
     ("used_assertion", "digest"): "sha256",
     ("user_session", "digest"): "sha256",
 }

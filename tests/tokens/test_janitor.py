@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
+from app import leases
 from app.extensions import db
+from app.leases import Lease
 from app.tokens import janitor, retention
-from app.tokens.models import AccessToken, Lease
+from app.tokens.models import AccessToken
 from tests.databases import close, make_app
 from tests.world import World, now
 
@@ -59,14 +61,14 @@ def test_a_running_server_purges_without_being_told(app, world, machine, api_cli
 def test_a_database_that_is_gone_does_not_end_it(app, world, machine, api_client, monkeypatch, caplog):
     machine.token(api_client)
     world.run(expire_all_tokens)
-    real, failures = retention.take_lease, iter([OperationalError("", {}, Exception())])
+    real, failures = leases.take_lease, iter([OperationalError("", {}, Exception())])
 
     def gone_once(*arguments):
         for failure in failures:
             raise failure
         return real(*arguments)
 
-    monkeypatch.setattr(retention, "take_lease", gone_once)
+    monkeypatch.setattr(leases, "take_lease", gone_once)
     stop = janitor.start(app, ask_every=0.01)
     try:
         deadline = time.monotonic() + 30
@@ -80,18 +82,18 @@ def test_a_database_that_is_gone_does_not_end_it(app, world, machine, api_client
 
 @pytest.mark.parametrize("name", ["purge", "something else"])
 def test_a_lease_is_its_own(world, name):
-    world.run(lambda: retention.take_lease("purge", 100, 10))
+    world.run(lambda: leases.take_lease("purge", 100, 10))
 
-    assert world.run(lambda: retention.take_lease(name, 105, 10)) is (name != "purge")
+    assert world.run(lambda: leases.take_lease(name, 105, 10)) is (name != "purge")
 
 
 def test_a_lease_that_was_rolled_back_is_free(app, world):
     with app.app_context():
-        assert retention.take_lease("purge", 100, 10)
+        assert leases.take_lease("purge", 100, 10)
         db.session.rollback()
 
     assert world.run(lambda: db.session.scalars(select(Lease)).all()) == []
-    assert world.run(lambda: retention.take_lease("purge", 100, 10))
+    assert world.run(lambda: leases.take_lease("purge", 100, 10))
 
 
 def test_no_transaction_stays_open_between_two_batches(app, world, machine, api_client, other_tenant):

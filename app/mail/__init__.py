@@ -1,0 +1,1 @@
+"""Mails: kept until they are sent, by one worker of all, once."""
