@@ -162,10 +162,12 @@ def answer_crash(error: Exception) -> Response | HTTPException:
 def _undo() -> None:
     """Take back what the request began: its transaction, and what it wrote into the browser's session.
 
-    The cookie of a sign-in that was not stored would cost the person the form they are about to send again.
+    The cookie of a sign-in that was not stored would cost the person the form they are about to send again; so would
+    the lack of one whose id in the database has changed already (``g.session_is_stored``).
     """
     db.session.rollback()
-    session.modified = False
+    if not g.get("session_is_stored"):
+        session.modified = False
     g.setdefault("user", None)  # the error page must not ask the database who this is
 
 

@@ -29,7 +29,7 @@ _ABSOLUTE = re.compile(r"([A-Za-z]+)://([^/?#]*)")
 
 def init_app(app: Flask) -> None:
     """After the tenants: the host must be known to be somebody's before anything is redirected to it."""
-    app.wsgi_app = _with_whole_body(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = _with_plain_query(_with_whole_body(app.wsgi_app))  # type: ignore[method-assign, assignment]
     proxies = app.config["TRUSTED_PROXIES"]
     if proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -138,6 +138,20 @@ class _WholeBody:
             raise BadRequest("The body cannot be read.") from error
         self._missing -= len(data)
         return data
+
+
+def _with_plain_query(inner: Any) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    """Percent-encode what should have been (RFC 3986 section 2.1): of other bytes Werkzeug's ``args`` is a crash."""
+
+    def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        query = environ.get("QUERY_STRING", "")
+        if not query.isascii():
+            environ["QUERY_STRING"] = "".join(
+                character if character.isascii() else f"%{ord(character):02X}" for character in query
+            )
+        return inner(environ, start_response)  # type: ignore[no-any-return]
+
+    return wsgi
 
 
 def _with_whole_body(inner: Any) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:

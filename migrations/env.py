@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
+from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection
 
@@ -11,18 +12,6 @@ db = current_app.extensions["migrate"].db
 
 #: Any number; the same for all who migrate. Two servers that start at once then migrate one after the other.
 _MIGRATION_LOCK = 7_262_026
-
-
-def run_migrations_offline() -> None:
-    """Print the SQL instead of running it (`flask db upgrade --sql`)."""
-    context.configure(
-        url=db.engine.url.render_as_string(hide_password=False),
-        target_metadata=db.metadata,
-        literal_binds=True,
-        render_as_batch=True,
-    )
-    with context.begin_transaction():
-        context.run_migrations()
 
 
 def run_migrations_online() -> None:
@@ -53,6 +42,6 @@ def _wait_for_others(connection: Connection) -> None:
 
 
 if context.is_offline_mode():
-    run_migrations_offline()
-else:
-    run_migrations_online()
+    # Revisions read what is there to move it; no list of statements does that.
+    raise CommandError("--sql cannot be done: the migrations read the database. Run them on a copy of it.")
+run_migrations_online()

@@ -91,6 +91,7 @@ def _try_to_confirm() -> Refusal | None:
     else:
         audit.record(current_tenant.id, "login.failed", actor, target_of(user), "Wrong password, asked for again.")
     db.session.commit()
+    g.session_is_stored = right
     return None if right else Refusal("The password is wrong.")
 
 

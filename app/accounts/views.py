@@ -87,7 +87,7 @@ def sign_in() -> ResponseReturnValue:
     next_url = session.local_path(request.args.get("next"))
     continuation = _find_continuation(next_url)
     signed_in = session.find_signed_in_user()
-    if request.method == "GET" and signed_in is not None and not (continuation and continuation.wants_new_sign_in):
+    if request.method != "POST" and signed_in is not None and not (continuation and continuation.wants_new_sign_in):
         return redirect(next_url or url_for("accounts.start"))
     if continuation is not None:
         g.form_action = continuation.form_action
@@ -106,7 +106,7 @@ def sign_in() -> ResponseReturnValue:
     )
     if refusal is not None:
         return page, refusal.status, refusal.headers
-    return page, 200 if request.method == "GET" else 422
+    return page, 422 if request.method == "POST" else 200
 
 
 @bp.post("/logout")

@@ -64,10 +64,13 @@ def _generate(client: Client, form: GenerateTokenForm, now: int) -> Response:
     registered = registry.find_registered_client(current_tenant.id, client.client_id, now)
     if registered is None:
         abort(404)
+    scope = registered.what_is_left(registered.default_scope, current_tenant.scopes)
+    if scope is None:
+        abort(409, "Your organisation offers none of the permissions of this client any more. Ask your operator.")
     actor = current_actor()
     name = rules.check_name(form.name.data)
     token = store.new_token(now + int(form.lasts.data))
-    store.save_client_token(registered, token, scope=registered.default_scope, now=now, name=name, made_by=actor.name)
+    store.save_client_token(registered, token, scope=scope, now=now, name=name, made_by=actor.name)
     note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."
     audit.record(current_tenant.id, "token.issued", actor, target_of(client), note)
     db.session.commit()

@@ -32,7 +32,11 @@ class SecretColumns:
     def live_secrets(self, now: int) -> tuple[StoredSecret, ...]:
         """What is kept of the secrets that are accepted at ``now``."""
         secrets = []
-        if self.secret_algorithm and self.secret_value and (self.secret_expires_at or now + 1) > now:
+        if (
+            self.secret_algorithm
+            and self.secret_value
+            and (self.secret_expires_at is None or self.secret_expires_at > now)
+        ):
             secrets.append(StoredSecret(self.secret_algorithm, self.secret_value))
         if self.old_secret_algorithm and self.old_secret_value and (self.old_secret_stops_at or 0) > now:
             secrets.append(StoredSecret(self.old_secret_algorithm, self.old_secret_value))

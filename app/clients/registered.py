@@ -92,6 +92,14 @@ class RegisteredClient(ClientMixin):
         # does not offer was refused before, see TenantAuthorizationServer.check_scope. Empty: everything.
         return " ".join(dict.fromkeys((scope or "").split() or self.default_scope.split()))
 
+    def what_is_left(self, scope: str, offered: frozenset[str]) -> str | None:
+        """``scope`` less what the tenant does not offer, or its own list does not hold, any more.
+
+        None if nothing is left of it: an empty scope would read as everything.
+        """
+        left = [name for name in scope.split() if name in offered and (not self.scopes or name in self.scopes)]
+        return " ".join(left) if left or not scope else None
+
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         return self.app is not None and redirect_uris.is_registered(redirect_uri, self.app.redirect_uris)
 

@@ -172,6 +172,10 @@ class _Kept:
     def is_fresh(self, now: int) -> bool:
         return self.fetched_at is not None and abs(now - self.fetched_at) < KEPT
 
+    def has(self, kid: str | None, now: int) -> bool:
+        """True if the keys are fresh, and one of them may be that of the ``kid``."""
+        return self.is_fresh(now) and (kid is None or any(key.kid in {None, kid} for key in self.keys))
+
     def may_ask(self, now: int) -> bool:
         """False while the address is to be left alone: it was asked a moment ago, and that led to nothing new."""
         pause = REFETCHED if self.is_fresh(now) else FAILED
@@ -187,15 +191,26 @@ class RemoteKeys:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, uri: str, kid: str | None, now: int, *, loopback: bool = False) -> tuple[Key, ...]:
+    def find(
+        self,
+        uri: str,
+        kid: str | None,
+        now: int,
+        *,
+        loopback: bool = False,
+        before_waiting: Callable[[], None] = lambda: None,
+    ) -> tuple[Key, ...]:
         """The keys at ``uri``, asked for again if none of those that are known has that ``kid``.
 
-        ``now`` is epoch seconds. Raises KeysUnavailable.
+        ``now`` is epoch seconds; ``before_waiting`` is called first if it may take seconds. Raises KeysUnavailable.
         """
         kept = self._entry(uri)
+        # Not behind the lock: somebody's made-up kid would have all good requests wait for what is fetched for it.
+        if kept.has(kid, now):
+            return kept.keys
+        before_waiting()
         with kept.lock:
-            known = kid is None or any(key.kid in {None, kid} for key in kept.keys)
-            if not (kept.is_fresh(now) and known) and kept.may_ask(now):
+            if not kept.has(kid, now) and kept.may_ask(now):
                 self._ask(kept, uri, now, loopback)
             if not kept.is_fresh(now):
                 raise KeysUnavailable("it failed a moment ago")

@@ -17,7 +17,7 @@ from app.consent.forms import DeviceDecisionForm, UserCodeForm
 from app.consent.words import put_question
 from app.extensions import db
 from app.oauth.server import server
-from app.tenants.current import current_tenant, runs_again_if_tenant_changes
+from app.tenants.current import TenantChanged, current_tenant, runs_again_if_tenant_changes
 from app.tokens import consents, devices
 from app.tokens.devices import FoundDeviceCode
 
@@ -92,7 +92,12 @@ def _find_waiting(typed: str) -> Waiting | None:
         (budget.ADDRESS, budget.source_of(request.remote_addr)),
     )
     budget.spend_all(current_tenant.id, *budgets)
-    waiting = _look_up(user_code)
+    try:
+        waiting = _look_up(user_code)
+    except TenantChanged:
+        # It is looked up again, and counted again.
+        budget.give_all_back(current_tenant.id, *budgets)
+        raise
     if waiting is not None:
         budget.give_all_back(current_tenant.id, *budgets)
     return waiting

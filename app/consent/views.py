@@ -51,12 +51,15 @@ _NOTE_EVERY = 3600
 
 @bp.get("/oauth2/authorize")
 @runs_again_if_tenant_changes
+@runs_again
 def authorize() -> ResponseReturnValue:
     """Ask the person whether the app may act for them, unless they have said so before.
 
     Who is not signed in, or has to give the password again, goes to sign-in first
     and comes back to the same request, without the ``client_secret`` that old apps put into it.
     """
+    if request.method == "HEAD":  # whoever looks what is behind a link must not use it up
+        abort(405)
     return _carry_out(_ask_unless_allowed)
 
 
@@ -85,7 +88,14 @@ def _carry_out(work: Callable[[AuthorizationCodeGrant], ResponseReturnValue]) ->
     except RefusedOnPage as error:
         db.session.rollback()
         return _refuse(error)
-    new_id = spend_new_sign_in(_name_of(asked)) if asked.is_answered else None
+    new_id = None
+    if asked.is_answered and has_new_sign_in(_name_of(asked)):
+        new_id = spend_new_sign_in(_name_of(asked))
+        if new_id is None:
+            # Another answer of the same browser spent it, and one sign-in is good for one. From the beginning, and
+            # without a cookie, which would take the other answer's place.
+            db.session.rollback()
+            return redirect(_own_address(asked), 303)
     db.session.commit()
     # Not before: a view that runs again must find the session as it was.
     if new_id is not None:

@@ -81,7 +81,9 @@ def put_question(
     app = client.app
     standing = consent if consent is not None and not consent.is_withdrawn else None
     catalogue = find_catalogue(client.tenant_id) if scope else {}
-    lines = describe_scopes(catalogue, scope, known=standing.scope if standing is not None else "")
+    # At another place nothing is known yet.
+    known = standing.scope if standing is not None and covers(standing, standing.scope, resource) else ""
+    lines = describe_scopes(catalogue, scope, known=known)
     return ConsentQuestion(
         app_name=client.name,
         publisher=app.publisher if app else "",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -115,6 +116,8 @@ class Verifier:
     now: int
     #: True: key addresses may be on this machine, for tests.
     loopback: bool = False
+    #: Called before a request goes out: lets go of what others need meanwhile.
+    before_waiting: Callable[[], None] = lambda: None
 
     def why_not(self, assertion: Assertion, client: RegisteredClient) -> str | None:
         """None if ``client`` made it, for us, and it is used for the first time, which it then was; else why not."""
@@ -154,7 +157,9 @@ class Verifier:
         if client.jwks is not None:
             return keys.read_stored(client.jwks)
         if client.jwks_uri is not None:
-            return remote_keys.find(client.jwks_uri, kid, self.now, loopback=self.loopback)
+            return remote_keys.find(
+                client.jwks_uri, kid, self.now, loopback=self.loopback, before_waiting=self.before_waiting
+            )
         return ()
 
 

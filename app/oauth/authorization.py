@@ -83,7 +83,7 @@ def check_parameters(request: Any, client: RegisteredClient, server: Any, *, was
         _is_pushed_if_it_must_be(client, was_pushed=was_pushed)
         _response_type_is_code(request)
         _response_mode_is_query(request)
-        server.check_scope(client, request.parameters.get("scope"))
+        request.scope = server.scope_for(client, request.parameters.get("scope"))
         request.resource = server.check_resource(request.parameters.get("resource"))
         request.prompt = read_prompt(request.parameters)
         _pkce_is_s256(request)
@@ -91,7 +91,6 @@ def check_parameters(request: Any, client: RegisteredClient, server: Any, *, was
     except OAuth2Error as error:
         error.redirect_uri = redirect_uri
         raise
-    request.scope = client.get_allowed_scope(request.parameters.get("scope"))
     return redirect_uri
 
 

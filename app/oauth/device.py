@@ -45,11 +45,10 @@ class DeviceAuthorizationEndpoint(AuthlibDeviceAuthorizationEndpoint):
     def create_endpoint_response(self, request: ParsedRequest) -> tuple[int, dict[str, object], list[tuple[str, str]]]:
         client = self.authenticate_client(request)
         _require_grant(client)
-        asked = request.parameters.get("scope")
-        self.server.check_scope(client, asked)
+        scope = self.server.scope_for(client, request.parameters.get("scope"))
         resource = self.server.check_resource(request.parameters.get("resource"))
         self.server.count_unproven(request)
-        issued = devices.issue(client, scope=client.get_allowed_scope(asked), resource=resource, now=request.now)
+        issued = devices.issue(client, scope=scope, resource=resource, now=request.now)
         user_code = devices.show_user_code(issued.user_code)
         page = self.server.issuer + VERIFICATION_PATH
         answer: dict[str, object] = {
@@ -79,7 +78,7 @@ class DeviceCodeGrant(AuthlibDeviceCodeGrant):
         request.user = self.validate_device_credential(found)
         request.credential = found
         # The scope was decided with the person; one sent here means nothing. The resource may be one of several.
-        request.scope = found.scope
+        request.scope = self.server.narrow_scope(client, None, found.scope)
         request.resource = self.server.narrow_resource(request.parameters.get("resource"), found.resource)
 
     def query_device_credential(self, device_code: str) -> FoundDeviceCode:

@@ -36,8 +36,7 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
     def validate_requested_scope(self) -> None:
         request = self.request
         asked = request.parameters.get("scope")
-        self.server.check_scope(self.client, asked)
-        request.scope = self.client.get_allowed_scope(asked)
+        request.scope = self.server.scope_for(self.client, asked)
         request.resource = self.server.check_resource(request.parameters.get("resource"))
 
     def generate_token(self, **_: Any) -> dict[str, object]:
@@ -91,7 +90,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         request = self.request
         code = request.authorization_code
         # The scope was decided with the person; one sent here means nothing. The resource may be one of several.
-        request.scope = code.scope
+        request.scope = self.server.narrow_scope(request.client, None, code.scope)
         request.resource = self.server.narrow_resource(request.parameters.get("resource"), code.resource)
 
     def authenticate_user(self, authorization_code: FoundCode) -> int:

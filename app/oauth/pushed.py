@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidRequestError, UnauthorizedClientError
@@ -13,6 +14,9 @@ from app.clients.registered import RegisteredClient
 from app.oauth import authorization
 from app.oauth.requests import ParsedRequest
 from app.tokens import pushed
+
+#: Characters: as much as an address could hold (gunicorn.conf.py), and its answer has to go back in one.
+LONGEST = 8190
 
 #: What proves who the client is; it is never stored.
 _PROOFS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
@@ -33,7 +37,10 @@ class PushedRequestEndpoint(Endpoint):
         self.server.count_unproven(request)
         parameters = {name: value for name, value in request.parameters.items() if name not in _PROOFS}
         # With Basic it may stand in the header only (RFC 9126 section 2.1 wants it in every request).
-        request_uri = pushed.push_request(client, parameters | {"client_id": client.client_id}, request.now)
+        parameters["client_id"] = client.client_id
+        if len(urlencode(parameters)) > LONGEST:
+            raise InvalidRequestError(f"The request is too long: {LONGEST} characters at most, as in an address.")
+        request_uri = pushed.push_request(client, parameters, request.now)
         return 201, json.dumps({"request_uri": request_uri, "expires_in": pushed.REQUEST_SECONDS}), _HEADERS
 
     def _check(self, request: ParsedRequest, client: RegisteredClient) -> None:

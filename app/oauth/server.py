@@ -24,6 +24,7 @@ from app.accounts.models import User
 from app.attempts import budget
 from app.clients import registry
 from app.clients.registered import RegisteredClient
+from app.extensions import db
 from app.oauth import client_auth
 from app.oauth.assertions import Verifier
 from app.oauth.authorization import RefusedOnPage, answer_address
@@ -112,6 +113,17 @@ class TenantAuthorizationServer(AuthorizationServer):
         if not asked <= current_tenant.scopes or (client.scopes and not asked <= client.scopes):
             raise InvalidScopeError("A requested scope is not known here, or not this client's.")
 
+    def scope_for(self, client: RegisteredClient, asked: str | None) -> str:
+        """What ``client`` gets if it asks for ``asked``; None: what it gets by default. Raises InvalidScopeError."""
+        self.check_scope(client, asked)
+        return self._what_is_left(client, client.get_allowed_scope(asked))
+
+    def _what_is_left(self, client: RegisteredClient, scope: str) -> str:
+        left = client.what_is_left(scope, current_tenant.scopes)
+        if left is None:
+            raise InvalidScopeError("None of the scopes is known here, or this client's, any more.")
+        return left
+
     def check_resource(self, resource: str | None) -> str:
         """``resource`` without repetitions, if the tenant has every one (RFC 8707 section 2); else InvalidTargetError.
 
@@ -135,11 +147,14 @@ class TenantAuthorizationServer(AuthorizationServer):
         return wanted
 
     def narrow_scope(self, client: RegisteredClient, asked: str | None, granted: str) -> str:
-        """The scope of a token that is made under a grant for ``granted``: what is asked for, else all of it."""
+        """The scope of a token that is made under a grant for ``granted``: what is asked for, else all of it.
+
+        What tenant or client lost since then is gone from new tokens too.
+        """
         self.check_scope(client, asked)
         # Nothing but spaces names nothing; further on it would read as everything.
         if asked is None or not asked.split():
-            return granted
+            return self._what_is_left(client, granted or (client.default_scope if client.scopes else ""))
         if granted and not set(asked.split()) <= set(granted.split()):
             raise InvalidScopeError("A requested scope was not granted.")
         return client.get_allowed_scope(asked)
@@ -174,7 +189,7 @@ class TenantAuthorizationServer(AuthorizationServer):
                 client,
                 decision,
                 scope=request.scope,
-                resource=request.resource,
+                resource=decision.resource,
                 now=request.now,
                 expires_at=expires_at,
                 purge_at=max(expires_at, request.issued.expires_at),
@@ -312,7 +327,13 @@ def _verifier_for(machine_request: ParsedRequest) -> Verifier:
     # What is called, by its own name too; the token endpoint's is what many clients always say (RFC 9126 section 2).
     issuer = current_tenant.base_url
     audiences = frozenset({issuer, f"{issuer}/oauth2/token", issuer + request.path})
-    return Verifier(audiences=audiences, now=machine_request.now, loopback=current_app.config["JWKS_ON_LOOPBACK"])
+    return Verifier(
+        audiences=audiences,
+        now=machine_request.now,
+        loopback=current_app.config["JWKS_ON_LOOPBACK"],
+        # Nothing is written yet, and the database's connection is needed elsewhere.
+        before_waiting=db.session.rollback,
+    )
 
 
 def _address_of_caller() -> str | None:

@@ -383,6 +383,10 @@ def _checked_resources(text: str) -> str:
     return " ".join(sorted(set(text.split())))
 
 
+#: RFC 3986's characters, less the fragment's.
+_RESOURCE = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]{1,500}")
+
+
 def is_resource_indicator(uri: str) -> bool:
     """True for an absolute address without fragment (RFC 8707 section 2); plain http on this machine only."""
     try:
@@ -390,7 +394,7 @@ def is_resource_indicator(uri: str) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    if "#" in uri or parts.username is not None or not uri.isascii() or not uri.isprintable() or len(uri) > 500:
+    if not _RESOURCE.fullmatch(uri) or parts.username is not None:
         return False
     return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host)))
 

@@ -51,7 +51,7 @@ def was_used() -> bool:
 
 def undo_all_but_the_mark() -> bool:
     """Undo what this transaction did, save the mark of an assertion; True if there is one, for the caller to commit."""
-    savepoint: SessionTransaction | None = db.session.info.pop(_SAVEPOINT, None)
+    savepoint: SessionTransaction | None = db.session.info.get(_SAVEPOINT)
     if savepoint is None or not savepoint.is_active:
         db.session.rollback()
         return False

@@ -26,6 +26,7 @@ from app.command_line import (
     tenant_option,
 )
 from app.extensions import db
+from app.tenants import registry as tenants
 from app.tenants.models import ACTIVE, Tenant
 from app.tokens import janitor, store
 from app.tokens.models import AccessToken
@@ -34,8 +35,6 @@ from app.words import in_english
 token_commands = CommandGroup("token", refusals=(ClientError,), help="Make, list and revoke tokens of clients.")
 
 SECONDS_PER_DAY = 86_400
-
-#: As `flask token list` prints it: the token's month of expiry and its digest, which opens nothing.
 
 client_option = click.option("--client", "client_id", required=True, metavar="ID", help="The client ID.")
 
@@ -60,7 +59,10 @@ def create(slug: str, client_id: str, name: str, days: int | None, as_json: bool
     client = _get_client_that_may_have_one(tenant, client_id, now)
     lifetime = _lifetime(tenant, client, days)
     token = store.new_token(now + lifetime)
-    store.save_client_token(client, token, scope=client.default_scope, now=now, name=name, made_by=OPERATOR_NAME)
+    scope = client.what_is_left(client.default_scope, frozenset(scope.name for scope in tenants.list_scopes(tenant.id)))
+    if scope is None:
+        raise Refused(f"The tenant offers none of the client's default scopes any more: {client.default_scope}")
+    store.save_client_token(client, token, scope=scope, now=now, name=name, made_by=OPERATOR_NAME)
     note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."
     audit.record(tenant.id, "token.issued", OPERATOR, Target("client", client_id, client.pk), note)
     db.session.commit()

@@ -31,10 +31,20 @@ def covers(consent: Consent | None, scope: str, resource: str = "") -> bool:
 
 
 def together(consent: Consent | None, scope: str, resource: str) -> tuple[str, str]:
-    """Scope and resource of ``consent``, if it stands, with what is allowed beside it."""
+    """Scope and resource of ``consent``, if it stands, with what is allowed beside it, as one row can say it."""
     if consent is None or consent.is_withdrawn:
         return scope, resource
-    return _widened(consent.scope, scope), _widened(consent.resource, resource)
+    same = _is_same(consent.scope, scope) or _is_same(consent.resource, resource)
+    holds = _is_within(consent.scope, scope) and _is_within(consent.resource, resource)
+    if same or holds or covers(consent, scope, resource):
+        return _widened(consent.scope, scope), _widened(consent.resource, resource)
+    # Both would allow the old scope at the new place too, and the new one at the old: nobody was asked that. What
+    # was issued before goes on; the person is asked again when the app wants it anew.
+    return scope, resource
+
+
+def _is_same(one: str | None, other: str) -> bool:
+    return set((one or "").split()) == set(other.split())
 
 
 def _is_within(asked: str, allowed: str | None) -> bool:
@@ -62,33 +72,50 @@ def give_consent(
     A consent given again after it was withdrawn keeps the raised generation, so
     that what was issued before stays dead.
     """
-    existing = find_consent(tenant_id, user_id, client_pk)
+    key = {"tenant_id": tenant_id, "user_id": user_id, "client_pk": client_pk}
+    existing = find_consent(**key)
     if existing is None:
-        fresh = Consent(
-            tenant_id=tenant_id,
-            user_id=user_id,
-            client_pk=client_pk,
-            scope=scope,
-            resource=resource,
-            given_at=now,
-            pre_approved=pre_approved,
-            generation=0,
-        )
+        fresh = Consent(**key, scope=scope, resource=resource, given_at=now, pre_approved=pre_approved, generation=0)
         try:
             with db.session.begin_nested():
                 db.session.add(fresh)
             return fresh
         except IntegrityError:
             # Another tab of the same person was faster. Or the user or the client was deleted meanwhile.
-            existing = find_consent(tenant_id, user_id, client_pk)
+            existing = find_consent(**key)
             if existing is None:
                 raise
-    existing.scope, existing.resource = together(existing, scope, resource)
-    if existing.is_withdrawn:
-        existing.given_at, existing.withdrawn_at = now, None
-    existing.pre_approved = pre_approved
-    db.session.flush()
+    while not _widen(existing, scope, resource, now, pre_approved=pre_approved):
+        # Another tab was faster again: what it was allowed stays.
+        existing = find_consent(**key)
+        if existing is None:
+            raise LookupError("the user or the client was deleted meanwhile")
     return existing
+
+
+def _widen(seen: Consent, scope: str, resource: str, now: int, *, pre_approved: bool) -> bool:
+    """Allow that too; False if the row is no longer as it was ``seen``."""
+    both = together(seen, scope, resource)
+    values: dict[str, object] = {"scope": both[0], "resource": both[1], "pre_approved": pre_approved}
+    if seen.is_withdrawn:
+        values |= {"given_at": now, "withdrawn_at": None}
+    widened = (
+        update(Consent)
+        .where(
+            Consent.tenant_id == seen.tenant_id,
+            Consent.user_id == seen.user_id,
+            Consent.client_pk == seen.client_pk,
+            Consent.scope == seen.scope,
+            Consent.resource == seen.resource,
+            Consent.generation == seen.generation,
+        )
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    if db.session.execute(widened).rowcount != 1:  # type: ignore[attr-defined]
+        return False
+    db.session.refresh(seen)
+    return True
 
 
 def withdraw_consent(tenant_id: int, user_id: int, client_pk: int, now: int) -> bool:

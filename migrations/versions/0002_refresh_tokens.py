@@ -74,6 +74,14 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # What the columns that go say against a token has to be said in those that stay: tokens of a family that was
+    # ended, and those that were good at some addresses only.
+    op.execute(
+        "UPDATE access_token SET revoked_at = created_at WHERE revoked_at IS NULL AND (resource <> '' OR EXISTS ("
+        "SELECT 1 FROM token_family WHERE token_family.tenant_id = access_token.tenant_id"
+        " AND token_family.id = access_token.family_id AND token_family.revoked_at IS NOT NULL))"
+    )
+    op.execute("UPDATE authorization_code SET spent_at = created_at WHERE spent_at IS NULL AND resource <> ''")
     op.drop_table("refresh_token")
     op.drop_table("token_family")
     op.drop_column("authorization_code", "family_id")

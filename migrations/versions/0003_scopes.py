@@ -36,6 +36,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.create_index("ix_client_app", "client", ["app_id"])
     op.drop_column("client", "resource_server")
+    # Without its list a client may ask for everything.
+    op.execute(sa.text("UPDATE client SET disabled = :yes WHERE scope <> ''").bindparams(yes=True))
     op.drop_column("client", "default_scope")
     op.drop_column("client", "scope")
     op.add_column("tenant", sa.Column("scope", sa.String(), nullable=False, server_default=""))

@@ -16,4 +16,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Without its addresses such a consent would be one for everywhere; the person is asked again.
+    op.execute(
+        "UPDATE consent SET withdrawn_at = given_at, generation = generation + 1"
+        " WHERE resource <> '' AND withdrawn_at IS NULL"
+    )
     op.drop_column("consent", "resource")

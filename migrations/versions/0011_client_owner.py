@@ -48,6 +48,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("client_owner")
+    # Without them such a client may call from everywhere, and such a secret works for ever.
+    op.execute(sa.text("UPDATE client SET disabled = :yes WHERE networks <> ''").bindparams(yes=True))
     op.drop_column("client", "networks")
+    for table in ("client", "app"):
+        rows = sa.table(
+            table, *map(sa.column, ("secret_algorithm", "secret_value", "secret_created_at", "secret_expires_at"))
+        )
+        nothing = {"secret_algorithm": None, "secret_value": None, "secret_created_at": None}
+        op.execute(rows.update().where(rows.c.secret_expires_at.is_not(None)).values(nothing))
     for table in ("client", "app"):
         op.drop_column(table, "secret_expires_at")

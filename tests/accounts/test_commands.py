@@ -73,10 +73,18 @@ def test_a_new_password_ends_the_old_one_and_its_sessions(shell, tenant, admin, 
     assert browser.get("/account/apps").status_code == 303
     assert not can_sign_in(browser, tenant, admin.password)
     assert can_sign_in(browser, tenant, password)
-    shell.do("user", "set-password", *ANA, "--password-stdin", stdin="another long one\r\n")
+    typed = shell.do("user", "set-password", *ANA, "--password-stdin", stdin="another long one\r\n")
+    assert "another long one" not in typed.output
     assert can_sign_in(browser, tenant, "another long one")
     assert shell.events("acme").count("user.password_set") == 2
     assert password not in shell.audit_log()
+
+
+def test_a_new_password_that_is_none_is_refused(shell, tenant, admin, browser):
+    refusal = shell.refusal("user", "set-password", *ANA, "--password-stdin", stdin=b"short\n")
+
+    assert refusal == "A password has 10 to 256 characters."
+    assert can_sign_in(browser, tenant, admin.password)
 
 
 def test_a_disabled_user_cannot_sign_in_until_enabled(shell, tenant, admin, browser):

@@ -65,6 +65,25 @@ def test_the_right_password_leads_on_and_counts_for_ten_minutes(stale, member, c
         assert stale.get(ADDRESS).headers.get("Location") == location
 
 
+def test_it_does_not_let_anybody_stay_longer_than_twelve_hours(browser, member, clock):
+    browser.sign_in(member)
+    clock.shift(12 * 3600 - 1)
+    confirm(browser, member.password)
+    assert is_signed_in(browser)
+
+    clock.shift(1)
+
+    assert not is_signed_in(browser)
+
+
+def test_signing_in_counts_for_ten_minutes(browser, member, clock):
+    browser.sign_in(member)
+
+    for seconds, status in [(10 * 60 - 1, 302), (1, 200)]:
+        clock.shift(seconds)
+        assert browser.get(ADDRESS).status_code == status
+
+
 def test_signing_in_counts_as_well(browser, member):
     browser.sign_in(member)
 
@@ -106,6 +125,15 @@ def test_an_empty_password_is_no_try(stale, member):
         assert "Enter your password." in confirm(stale, "").text
 
     assert confirm(stale, member.password).status_code == 303
+
+
+def test_a_password_that_is_longer_than_any_is_no_try(stale, evaluated):
+    evaluated.clear()
+
+    for _ in range(TEN + 1):
+        assert confirm(stale, "x" * 257).status_code == 422
+
+    assert evaluated == []
 
 
 def test_wrong_ones_count_against_the_budget_of_sign_in(app, tenant, stale, member):

@@ -120,6 +120,15 @@ def test_a_form_that_is_not_filled_in_is_no_try(browser, member):
     assert sign_in(browser, member.email, member.password).status_code == 303
 
 
+@pytest.mark.parametrize("email,password", [(None, "x" * 257), ("x" * 255, "a password")], ids=["password", "email"])
+def test_what_is_longer_than_any_is_no_try(browser, member, evaluated, email, password):
+    """Hashing it would cost more than any other answer."""
+    for _ in range(TEN + 1):
+        assert sign_in(browser, email or member.email, password).status_code == 422
+
+    assert evaluated == []
+
+
 def test_trying_one_password_on_many_people_ends_too(world, tenant, browser, member):
     for number in range(ENOUGH):
         assert sign_in(browser, f"person-{number}@acme.example", "Summer2026!").status_code == 422
@@ -127,6 +136,14 @@ def test_trying_one_password_on_many_people_ends_too(world, tenant, browser, mem
     assert sign_in(browser, "another@acme.example", "Summer2026!").status_code == 429
     assert sign_in(browser, member.email, member.password).status_code == 429
     assert sign_in(browser, member.email, member.password, ABROAD).status_code == 303
+
+
+def test_an_ipv6_network_is_one_address(browser, member):
+    for number in range(ENOUGH):
+        sign_in(browser, f"person-{number}@acme.example", "Summer2026!", f"2001:db8:1:2::{number}")
+
+    assert sign_in(browser, member.email, member.password, "2001:db8:1:2:ffff::1").status_code == 429
+    assert sign_in(browser, member.email, member.password, "2001:db8:1:3::1").status_code == 303
 
 
 def test_clients_and_people_share_the_budget_of_an_address(app, tenant, browser, member):
@@ -156,6 +173,14 @@ class TestUnlock:
         assert done.stderr == f"{member.email} can try again.\n"
         assert sign_in(browser, member.email, member.password).status_code == 303
         assert "user.unlocked" in shell.events("acme")
+
+    def test_a_user_whose_email_has_capitals_too(self, shell, world, tenant, browser):
+        user = world.user(tenant, "Cy.Ito@Acme.example")
+        guess(browser, user.email, TEN)
+
+        shell.do("user", "unlock", user.email, "--tenant", "acme")
+
+        assert sign_in(browser, user.email, user.password).status_code == 303
 
     def test_nobody_else_is_unlocked(self, shell, world, other_tenant, make_browser, browser, member):
         world.user(other_tenant, member.email)

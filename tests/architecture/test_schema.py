@@ -21,7 +21,7 @@ import app.usage.models  # noqa: F401 - with those below them, all that there is
 from app.extensions import Model, db
 from app.isolation.tables import NOT_OWNED, owned_tables
 from tests.databases import close, make_app
-from tests.world import Machine, World
+from tests.world import Browser, Machine, World, authorize_address
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,6 +181,56 @@ def test_what_is_there_survives_every_revision_down_and_up(app, world, machine, 
 
     assert scoped.verify(token).json["scope"] == "write"
     assert scoped.request_token(client, scope="read").json["scope"] == "read"
+
+
+def test_what_was_ended_or_limited_does_not_come_back_wider(app, world, browser, member):
+    """An older release does not know what limits it, so it must find it ended."""
+    tenant = world.tenant("limited", scope="read write", resources="https://api.example/")
+    machine, person = Machine(app, tenant), Browser(app, tenant)
+    person.sign_in(world.user(tenant))
+    field_app = world.oauth_app(tenant, refresh_tokens=True)
+    first = machine.redeem(field_app, person.get_code(field_app)).json
+    second = machine.refresh(field_app, first["refresh_token"]).json
+    machine.refresh(field_app, first["refresh_token"])  # again: the family ends
+    client, limited = world.client(tenant), world.client(tenant, scope="read")
+    at_one_place = machine.request_token(client, resource="https://api.example/").json["access_token"]
+    person.get_code(field_app, resource="https://api.example/")
+    ended = [first["access_token"], second["access_token"], at_one_place]
+
+    with app.app_context():
+        downgrade(revision="0001")
+        db.session.rollback()
+        upgrade()
+
+    assert [token for token in ended if machine.introspect(client, token).json["active"]] == []
+    assert not machine.works(first["access_token"])
+    assert machine.request_token(limited).json["error"] == "invalid_client"
+    assert machine.request_token(client).status_code == 200
+
+
+def test_a_consent_for_one_place_is_none_for_everywhere(app, world, tenant, member):
+    tenant = world.tenant("placed", resources="https://api.example/")
+    person, field_app = Browser(app, tenant), world.oauth_app(tenant)
+    person.sign_in(world.user(tenant))
+    person.get_code(field_app, resource="https://api.example/")
+
+    with app.app_context():
+        downgrade(revision="0007")
+        db.session.rollback()
+        upgrade()
+
+    assert person.get(authorize_address(field_app)).status_code == 200
+
+
+def test_a_list_of_statements_is_refused(databases, engine, tmp_path):
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/none.db"}
+    command = [sys.executable, "-m", "flask", "db", "upgrade", "--sql"]
+
+    refused = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+    assert refused.returncode != 0
+    assert "--sql cannot be done" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_upgrading_twice_changes_nothing(app, world, tenant):

@@ -176,6 +176,9 @@ def test_any_text_can_be_counted(inside, tenant, part):
     budget.spend(tenant.id, ACCOUNT, part)
     budget.give_back(tenant.id, ACCOUNT, part)
 
+    spend_up(tenant, ACCOUNT, part)
+    assert is_spent(tenant, ACCOUNT, part)
+
 
 def test_of_fifty_attempts_at_once_no_more_than_the_budget_goes_through(counting, tenant):
     start = threading.Barrier(50)

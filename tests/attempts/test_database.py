@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import time_machine
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from app.attempts import budget
 from app.attempts.budget import CLIENT, LIMITS, TooManyAttempts
@@ -51,6 +52,7 @@ def test_an_attempt_is_counted_while_the_request_is_reading(app, tenant):
         budget.spend(tenant.id, *WHO)
         row.name = "Acme Inc"
         db.session.commit()
+        assert count_rows(tenant) == 1
 
 
 def test_each_answer_is_one_statement_and_a_refusal_two(app, tenant):
@@ -82,6 +84,18 @@ def test_the_window_ends_to_the_second(app, tenant):
         assert is_spent(tenant)
         clock.shift(1)
         assert not is_spent(tenant)
+
+
+def test_a_refusal_as_the_window_ends_is_still_one(app, tenant):
+    """Nothing was counted, so it must not be taken for an attempt that was."""
+    with app.app_context(), time_machine.travel(1_900_000_000, tick=False) as clock:
+        spend_up(tenant)
+        event.listen(db.engine, "after_cursor_execute", lambda *_: clock.move_to(1_900_000_060))
+
+        with pytest.raises(TooManyAttempts) as refused:
+            budget.spend(tenant.id, *WHO)
+
+    assert refused.value.retry_after == 1
 
 
 def test_nobody_waits_for_a_clock_that_was_set_back(app, tenant):

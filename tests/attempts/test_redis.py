@@ -84,6 +84,30 @@ def test_a_count_that_nothing_would_end_gets_an_end(redis, inside, tenant):
         assert 0 < client.ttl(key) <= 60
 
 
+def test_another_attempt_does_not_move_the_end(redis, inside, tenant):
+    budget.spend(tenant.id, *WHO)
+    with redis.client() as client:
+        (key,) = client.keys()
+        client.expire(key, 30)
+
+        budget.spend(tenant.id, *WHO)
+
+        assert 0 < client.ttl(key) <= 30
+
+
+def test_a_refusal_as_the_window_ends_is_still_one(redis, inside, tenant):
+    """A wait of no seconds would be no refusal, and nothing would count it."""
+    assert attempts_until_refused(tenant) == TEN
+    with redis.client() as client:
+        (key,) = client.keys()
+        client.pexpire(key, 900)
+
+    for call in (budget.spend, budget.check):
+        with pytest.raises(TooManyAttempts) as refused:
+            call(tenant.id, *WHO)
+        assert refused.value.retry_after == 1
+
+
 class TestGone:
     def test_the_database_counts_with_the_same_limit(self, gone, inside, tenant):
         assert attempts_until_refused(tenant) == TEN

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, event, select
 
+from app.accounts import registry
 from app.extensions import Model, db
 from keyporter import token_format
 from tests.client_manager.pages import CLIENTS, form_of, manage_page
@@ -63,6 +64,8 @@ def test_strangers_are_sent_to_sign_in(make_browser, tenant, world, addresses):
 
 
 def test_members_are_told_who_the_admins_are(make_browser, tenant, world, member, addresses):
+    gone = world.admin(tenant, "max@acme.example", "Max Gone")
+    world.run(lambda: registry.disable_user(tenant.id, gone.id))
     browser, before = make_browser(tenant), everything(world)
     browser.sign_in(member)
 

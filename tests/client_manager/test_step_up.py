@@ -106,6 +106,7 @@ def test_a_form_that_was_sent_too_late_does_nothing_until_the_password_is_given(
     assert QUESTION in page.text
     assert page.headers["Cache-Control"] == "no-store"
     assert (rows(), audited()) == before
+    assert fields["csrf_token"] not in page.text
     carried = form_of(page)
     assert {**fields, "csrf_token": "", "confirm_password": ""} == {**carried, "csrf_token": ""}
 
@@ -250,3 +251,18 @@ def test_another_persons_password_is_a_wrong_one(world, tenant, stale, clock, ma
     page = stale.post(address, form_from_before(clock, stale, address))
 
     assert send(stale, address, page, confirm_password="another password").status_code == 422
+
+
+def test_who_gave_the_password_stays_signed_in_whatever_came_of_the_rest(stale, admin, manage, clock, monkeypatch):
+    """The session has another id by then; without the answer's cookie the browser would be left with the old one."""
+    address = manage + "/secret"
+    fields = form_from_before(clock, stale, address)
+
+    def is_gone(*_: object, **__: object) -> None:
+        raise registry.ClientGone
+
+    monkeypatch.setattr(registry, "rotate_secret", is_gone)
+    answer = stale.post(address, {**fields, "confirm_password": admin.password})
+
+    assert answer.status_code == 404
+    assert stale.get(CLIENTS).status_code == 200

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from app.clients.rules import ClientError
 from tests.databases import close, make_app
 from tests.key_server import make_certificate, serve_keys
 from tests.oauth.test_client_auth import check_refused
+from tests.server import PATIENCE
 from tests.signing import Signer, request_token
 from tests.world import now
 
@@ -410,6 +412,28 @@ class TestRemembering:
 
         assert source.asked == 1
         assert found == [["first"]] * 8
+
+    def test_while_one_asks_for_what_somebody_made_up_the_others_go_on(self, source):
+        asking, answered = threading.Event(), threading.Event()
+        released = []
+
+        def slow(uri, *, loopback):
+            if source.asked:
+                asking.set()
+                assert answered.wait(PATIENCE)
+            return source(uri, loopback=loopback)
+
+        remembered = RemoteKeys(slow)
+        self.find(remembered, 0)
+        with ThreadPoolExecutor() as pool:
+            made_up = pool.submit(
+                remembered.find, self.URI, "made up", 100, before_waiting=lambda: released.append("connection")
+            )
+            assert asking.wait(PATIENCE)
+            assert self.find(remembered, 100) == ["first"]
+            answered.set()
+            made_up.result()
+        assert released == ["connection"]
 
     def test_addresses_are_remembered_in_a_limited_number(self, source):
         remembered = RemoteKeys(source, most=2)

@@ -302,9 +302,10 @@ class TestGuessing:
 
     GUESSES = 10
 
-    def guess(self, browser, path="/device", times=GUESSES):
+    def guess(self, browser, path="/device", times=GUESSES, **options):
         for _ in range(times):
-            assert browser.post(path, {"user_code": "BCDF-GHJK", "decision": "allow"}).status_code == 422
+            page = browser.post(path, {"user_code": "BCDF-GHJK", "decision": "allow"}, **options)
+            assert page.status_code == 422
 
     @pytest.mark.parametrize("path", ["/device", "/device/answer"])
     def test_whoever_guesses_has_to_wait_even_with_the_right_code(self, path, signed_in, codes, is_undecided):
@@ -346,3 +347,16 @@ class TestGuessing:
             self.guess(browser)
 
         assert signed_in.post("/device", {"user_code": codes["user_code"]}).status_code == 429
+
+    def test_an_ipv6_network_is_one_address(self, app, world, tenant, signed_in, codes):
+        for number in range(10):
+            browser = Browser(app, tenant)
+            browser.sign_in(world.user(tenant, f"guesser{number}@acme.example"))
+            browser.get("/device")
+            self.guess(browser, environ_overrides={"REMOTE_ADDR": f"2001:db8:1:2::{number}"})
+
+        for address, status in [("2001:db8:1:2:ffff::1", 429), ("2001:db8:1:3::1", 200)]:
+            sender = {"REMOTE_ADDR": address}
+            signed_in.get("/device")
+            page = signed_in.post("/device", {"user_code": codes["user_code"]}, environ_overrides=sender)
+            assert page.status_code == status

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 import time_machine
+from sqlalchemy import Engine, event, update
 
-from app.accounts.session import NEW_SIGN_IN_SECONDS
+from app.accounts.models import UserSession
+from app.accounts.session import CONFIRMED_SECONDS, NEW_SIGN_IN_SECONDS
 from app.clients import app_registry
 from app.extensions import db
 from app.tokens.models import AuthorizationCode
@@ -244,6 +247,14 @@ class TestLogin:
             assert leads_to_sign_in(signed_in.post(address, {"decision": "allow"}))
             assert give_password(signed_in, address, member).status_code == 200
 
+    def test_the_page_may_be_left_open_for_a_quarter_of_an_hour(self, signed_in, app_client, member, wish):
+        address = authorize_address(app_client, **wish)
+        with time_machine.travel(now(), tick=False) as clock:
+            give_password(signed_in, address, member)
+            for seconds, page in [(15 * 60, 200), (1, 303)]:
+                clock.shift(seconds)
+                assert signed_in.get(address).status_code == page
+
     def test_saying_no_ends_it_too(self, signed_in, app_client, member, wish):
         address = authorize_address(app_client, **wish)
         give_password(signed_in, address, member)
@@ -289,6 +300,35 @@ class TestLogin:
         assert leads_to_sign_in(signed_in.get(signed_out.headers["Location"]))
 
 
+def test_an_answer_that_another_one_overtook_gets_nothing_and_leaves_the_session_to_it(
+    app, tenant, signed_in, app_client, member
+):
+    """Sent twice by a double click, or by whoever copied the cookie: one sign-in is good for one answer."""
+    address = authorize_address(app_client, prompt="login")
+    give_password(signed_in, address, member)
+    with app.app_context():
+        engine = db.engine
+    renamed: list[bool] = []
+
+    def answer_first(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not statement.startswith("SELECT") and not renamed:
+            renamed.append(True)
+            with engine.begin() as first_click:
+                own = update(UserSession).where(UserSession.tenant_id == tenant.id)
+                first_click.execute(own.values(digest=b"another"))
+
+    # A listener of the class comes before ours, which would begin the transaction that this one waits for.
+    event.listen(Engine, "before_cursor_execute", answer_first)
+    try:
+        answer = signed_in.post(address, {"decision": "allow"})
+    finally:
+        event.remove(Engine, "before_cursor_execute", answer_first)
+
+    assert renamed
+    assert (answer.status_code, answer.headers["Location"]) == (303, address)
+    assert "Set-Cookie" not in answer.headers
+
+
 def test_a_browser_remembers_few_requests_and_the_last_ones(tenant, allowed, app_client, member):
     addresses = [authorize_address(app_client, prompt="login", state=str(number)) for number in range(40)]
     for address in addresses:
@@ -320,6 +360,13 @@ class TestMaxAge:
             give_password(allowed, authorize_address(app_client, max_age="50", state="1"), member)
 
             assert "code" in answer_of(allowed.get(authorize_address(app_client, max_age="50", state="2")))
+
+    def test_a_password_that_was_given_for_something_else_makes_a_session_no_younger(self, allowed, app_client, member):
+        with time_machine.travel(now() + CONFIRMED_SECONDS, tick=False):
+            assert allowed.get("/confirm").status_code == 200
+            assert allowed.post("/confirm", {"confirm_password": member.password}).status_code == 303
+
+            assert leads_to_sign_in(allowed.get(authorize_address(app_client, max_age="50")))
 
     def test_a_person_who_reads_slowly_is_not_asked_for_ever(self, signed_in, app_client, member):
         address = authorize_address(app_client, max_age="1")

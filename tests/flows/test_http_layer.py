@@ -335,3 +335,32 @@ def test_a_page_over_plain_http_leads_to_https_without_the_secret(server, outsid
     assert authorize.status == 301
     assert authorize.headers["Location"] == f"https://{outside.host}/oauth2/authorize?response_type=code&client_id=a"
     assert "Set-Cookie" not in sign_in.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/login",
+        "/device",
+        "/confirm",
+        "/settings/app/api-clients",
+        "/oauth2/authorize",
+        "/account/apps",
+        "/oauth2/token",
+        "/openapi.json",
+        "/healthz",
+        "/nothing",
+    ],
+)
+@pytest.mark.parametrize("query", ["next=caf\xe9", "q=\xe9&page=\xe9", "user_code=\xff&ui_locales=\xff"])
+def test_bytes_beyond_ascii_in_an_address_crash_nothing(browser, world, tenant, path, query):
+    browser.sign_in(world.admin(tenant))
+    for method in ("GET", "POST"):
+        response = browser.client.open(
+            path,
+            method=method,
+            base_url=tenant.url,
+            environ_overrides={"QUERY_STRING": query},
+            headers={"Referer": f"{tenant.url}/"},
+        )
+        assert response.status_code < 500, method

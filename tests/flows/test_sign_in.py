@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import time_machine
 from sqlalchemy import func, select
 
 from app.accounts import registry
@@ -11,7 +12,7 @@ from app.audit import log as audit
 from app.extensions import db
 from tests.databases import close, make_app
 from tests.statements import statements
-from tests.world import Browser, authorize_address
+from tests.world import Browser, authorize_address, now
 
 COOKIE = "__Host-keyporter"
 
@@ -76,6 +77,21 @@ def test_every_refusal_is_one_row_in_the_audit_log(app, tenant, browser, member)
     assert "nobody@acme" not in str([vars(event) for event in events])
 
 
+@pytest.mark.parametrize(
+    "password,event,note", [(None, "login.ok", ""), ("not the right one", "login.failed", "Wrong password.")]
+)
+def test_the_audit_log_says_from_where_and_in_which_request(app, tenant, browser, member, password, event, note):
+    browser.get("/login")
+    form = {"email": member.email, "password": password or member.password}
+
+    answer = browser.post("/login", form, environ_overrides={"REMOTE_ADDR": "203.0.113.9"})
+
+    with app.app_context():
+        [row] = audit.list_events(tenant.id)
+    assert (row.event, row.note) == (event, note)
+    assert (row.address, row.request_id) == ("203.0.113.9", answer.headers["Request-Id"])
+
+
 def test_the_email_is_kept_after_an_error_and_the_password_is_not(browser, member):
     browser.get("/login")
 
@@ -91,6 +107,13 @@ def test_case_and_space_around_an_email_do_not_matter(browser, member):
     assert (
         browser.post("/login", {"email": f" {member.email.upper()} ", "password": member.password}).status_code == 303
     )
+
+
+def test_letters_that_have_no_capital_of_their_own_do_not_matter_either(world, tenant, browser):
+    user = world.user(tenant, "weiß@acme.example")
+    browser.get("/login")
+
+    assert browser.post("/login", {"email": "WEISS@ACME.EXAMPLE", "password": user.password}).status_code == 303
 
 
 def test_nobody_is_signed_in_by_an_address(browser, member):
@@ -128,6 +151,16 @@ def test_the_cookie_is_the_hosts_own(browser, member):
     assert "Domain" not in header
 
 
+def test_a_browser_stays_signed_in_for_twelve_hours(browser, member):
+    with time_machine.travel(now(), tick=False) as clock:
+        browser.sign_in(member)
+
+        clock.shift(12 * 3600 - 1)
+        assert is_signed_in(browser)
+        clock.shift(1)
+        assert not is_signed_in(browser)
+
+
 def test_signing_in_replaces_a_session_that_was_planted(app, tenant, browser, member):
     browser.get("/login")
     planted = cookie_of(browser).value
@@ -136,6 +169,15 @@ def test_signing_in_replaces_a_session_that_was_planted(app, tenant, browser, me
     attacker.client.set_cookie(COOKIE, planted, domain=tenant.host, secure=True)
 
     assert not is_signed_in(attacker)
+
+
+def test_a_form_from_before_signing_in_is_worth_nothing(browser, member):
+    browser.get("/login")
+    planted = browser.csrf_token()
+    browser.sign_in(member)
+
+    assert browser.post("/logout", {"csrf_token": planted}).status_code == 400
+    assert is_signed_in(browser)
 
 
 def test_signing_out_ends_a_copied_cookie_too(app, tenant, browser, member):
@@ -149,6 +191,26 @@ def test_signing_out_ends_a_copied_cookie_too(app, tenant, browser, member):
 
     assert not is_signed_in(thief)
     assert not is_signed_in(browser)
+
+
+def test_signing_out_ends_no_other_session(app, tenant, browser, member, admin):
+    others = [Browser(app, tenant), Browser(app, tenant)]
+    for other, user in zip(others, (member, admin), strict=True):
+        other.sign_in(user)
+    browser.sign_in(member)
+
+    browser.sign_out()
+
+    assert [other.get("/account/apps").status_code for other in others] == [200, 200]
+
+
+def test_a_page_looks_the_session_up_once(app, browser, member):
+    browser.sign_in(member)
+
+    with statements(app) as seen:
+        assert is_signed_in(browser)
+
+    assert len([statement for statement in seen if "user_session" in statement]) == 1
 
 
 def test_signing_out_leaves_no_row_behind(world, tenant, browser, member):
@@ -240,6 +302,20 @@ def test_a_csrf_token_is_worth_nothing_on_another_tenant(app, world, tenant, oth
     assert answer.status_code == 400
 
 
+def test_a_csrf_token_is_worth_nothing_on_another_tenant_with_its_cookie_either(
+    app, world, tenant, other_tenant, browser, member
+):
+    world.user(other_tenant, member.email)
+    browser.get("/login")
+
+    for place, status in ((tenant, 303), (other_tenant, 400)):
+        copy = Browser(app, place)
+        copy.get("/login")
+        copy.client.set_cookie(COOKIE, cookie_of(browser).value, domain=place.host, secure=True)
+        form = {"email": member.email, "password": member.password, "csrf_token": browser.csrf_token()}
+        assert copy.post("/login", form).status_code == status
+
+
 def test_the_same_email_in_two_tenants_is_two_people(app, world, tenant, other_tenant, member):
     world.run(lambda: registry.create_user(other_tenant.id, member.email, "Another Bo", 1, password="other password!"))
     browser = Browser(app, other_tenant)
@@ -263,6 +339,21 @@ def test_a_session_ends_with_the_next_request(world, tenant, browser, member, ch
     world.run(changes[change])
 
     assert not is_signed_in(browser)
+
+
+@pytest.mark.parametrize("change", ["password", "disabled"])
+def test_rows_of_that_person_go_and_of_nobody_else(app, world, tenant, browser, member, admin, change):
+    Browser(app, tenant).sign_in(admin)
+    browser.sign_in(member)
+    changes = {
+        "password": lambda: registry.set_password(tenant.id, admin.id, "another good password"),
+        "disabled": lambda: registry.disable_user(tenant.id, admin.id),
+    }
+
+    world.run(changes[change])
+
+    assert is_signed_in(browser)
+    assert world.run(lambda: count_sessions(tenant)) == 1
 
 
 def test_a_key_that_was_rotated_still_opens_its_sessions(app, database_url, tenant, browser, member):
@@ -295,6 +386,9 @@ def test_a_key_that_was_rotated_still_opens_its_sessions(app, database_url, tena
         "https://globex.example/",
         "///evil.example",
         "/%0d%0aSet-Cookie:x",
+        "/account\\apps",
+        "/\x0b/evil.example",
+        "/\x7f/evil.example",
         "evil",
         "http://[",
     ],

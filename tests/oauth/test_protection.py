@@ -142,6 +142,13 @@ def test_a_person_who_is_turned_off_ends_the_tokens(world, tenant, machine, memb
     assert seen(machine.verify(user_token)) == garbage
 
 
+def test_turning_a_person_on_again_brings_no_token_back(world, tenant, machine, member, user_token, garbage):
+    world.run(lambda: accounts.disable_user(tenant.id, member.id))
+    world.run(lambda: accounts.enable_user(tenant.id, member.id))
+
+    assert seen(machine.verify(user_token)) == garbage
+
+
 def test_an_app_that_is_deleted_ends_the_tokens(world, machine, field_app, user_token, garbage):
     world.run(lambda: app_registry.delete_app(app_registry.find_app(field_app.client_id)))
 

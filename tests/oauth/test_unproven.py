@@ -59,6 +59,15 @@ def test_an_address_has_a_number_of_them_a_minute(machine, tenant, make_app, sen
     assert send(machine, public, ELSEWHERE).status_code in {200, 201}
 
 
+def test_an_ipv6_network_is_one_address(machine, tenant, make_app, send):
+    public = make_app(tenant, public=True)
+    for number in range(FEW):
+        send(machine, public, f"2001:db8:1:2::{number}")
+
+    check_too_many(send(machine, public, "2001:db8:1:2:ffff::1"))
+    assert send(machine, public, "2001:db8:1:3::1").status_code in {200, 201}
+
+
 def test_all_public_apps_of_a_tenant_have_it_together_and_each_tenant_its_own(
     app, machine, tenant, other_tenant, make_app
 ):
