@@ -9,6 +9,7 @@ a person typed (passwords, chosen client secrets) is hashed with argon2id.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -78,9 +79,26 @@ def new_client_id(prefix: str = "c_") -> str:
     return prefix + _random_text(18)
 
 
+def new_pkce_pair() -> tuple[str, str]:
+    """A code_verifier of 256 bits and its S256 code_challenge (RFC 7636 section 4), for whoever tries it by hand."""
+    verifier = secrets.token_urlsafe(32)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    return verifier, challenge
+
+
 def new_session_id() -> str:
     """A random session id, 344 bits."""
     return secrets.token_urlsafe(43)
+
+
+def new_link() -> str:
+    """The text that makes a link good once, 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def new_nonce() -> str:
+    """What ties an answer to the browser that asked for it, 256 bits."""
+    return secrets.token_urlsafe(32)
 
 
 def new_password() -> str:
@@ -114,6 +132,11 @@ class StoredSecret:
 
     algorithm: str
     value: str = field(repr=False)
+
+
+def fingerprint(stored: StoredSecret) -> str:
+    """What tells one secret from another, for notes about it: 32 hexadecimal digits that say nothing of the secret."""
+    return digest(json.dumps(["fingerprint", stored.algorithm, stored.value])).hex()[:32]
 
 
 def store_generated(secret: str) -> StoredSecret:
@@ -217,15 +240,20 @@ def matches_any(secret: str, stored: Sequence[StoredSecret], place: Place | None
 
     A failure takes as many slow checks as there are typed secrets in ``stored``.
     """
+    return find_match(secret, stored, place) is not None
+
+
+def find_match(secret: str, stored: Sequence[StoredSecret], place: Place | None = None) -> StoredSecret | None:
+    """Which of ``stored`` is kept of ``secret``; else as matches_any."""
     # Fast ones first: a generated secret must not wait for the hash of a typed one that is being retired.
     for candidate in sorted(stored, key=is_slow):
         if place is not None and _verified.knows(place, secret, candidate):
-            return True
+            return candidate
         if matches(secret, candidate):
             if place is not None:
                 _verified.remember(place, secret, candidate)
-            return True
-    return False
+            return candidate
+    return None
 
 
 def is_slow(stored: StoredSecret) -> bool:

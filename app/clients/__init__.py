@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask) -> None:
+    from app.clients import mails  # noqa: F401 - it says how they are written
     from app.clients.app_commands import app_commands
     from app.clients.app_registry import turn_on_for_new_tenant
     from app.clients.commands import client_commands

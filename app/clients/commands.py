@@ -18,10 +18,15 @@ from app.clients.options import (
     client_id_argument,
     describe_keys,
     keys_options,
+    networks_option,
     no_keys_option,
+    no_networks_option,
     no_secret_option,
     overlap_option,
     read_keys,
+    read_networks,
+    read_secret_expiry,
+    secret_expires_option,
 )
 from app.clients.registry import OVERLAPS, ClientGone
 from app.clients.rules import ClientError, NewSecret
@@ -73,6 +78,8 @@ default_scope_option = click.option(
 @scope_option
 @default_scope_option
 @click.option("--resource-server", is_flag=True, help="An API: it may introspect all tokens of the tenant.")
+@networks_option
+@secret_expires_option
 @keys_options
 @json_option
 def create(
@@ -85,6 +92,8 @@ def create(
     scope: str | None,
     default_scope: str | None,
     resource_server: bool,
+    networks: tuple[str, ...],
+    expires: str | None,
     jwks_file: str | None,
     jwks_uri: str | None,
     as_json: bool,
@@ -101,6 +110,8 @@ def create(
     client_id = rules.check_client_id(client_id or credentials.new_client_id())
     scope, default_scope = rules.check_scopes(scope or "", default_scope or "", _offered(tenant.id))
     keys = read_keys(jwks_file, jwks_uri)
+    allowed, now = read_networks(networks), int(time.time())
+    expires_at = read_secret_expiry(expires, now)
     secret = _read_secret(client_id) if secret_stdin else None if no_secret else rules.generate_secret()
     client = registry.create_api_client(
         tenant.id,
@@ -108,7 +119,9 @@ def create(
         client_id=client_id,
         secret=secret.stored if secret else None,
         created_by=OPERATOR_NAME,
-        now=int(time.time()),
+        now=now,
+        networks=allowed,
+        expires_at=expires_at,
         token_lifetime=token_lifetime,
         scope=scope,
         default_scope=default_scope,
@@ -145,6 +158,9 @@ def show(client_id: str, slug: str, as_json: bool) -> None:
 @default_scope_option
 @click.option("--resource-server/--no-resource-server", default=None, help="An API may introspect all tokens of it.")
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long new tokens live; 0: as the tenant's.")
+@networks_option
+@no_networks_option
+@secret_expires_option
 @keys_options
 @no_keys_option
 @json_option
@@ -155,6 +171,9 @@ def change(
     default_scope: str | None,
     resource_server: bool | None,
     token_lifetime: int | None,
+    networks: tuple[str, ...],
+    no_networks: bool,
+    expires: str | None,
     jwks_file: str | None,
     jwks_uri: str | None,
     no_keys: bool,
@@ -169,7 +188,9 @@ def change(
     keys_change = no_keys or jwks_file is not None or jwks_uri is not None
     if no_keys and (jwks_file is not None or jwks_uri is not None):
         raise click.UsageError("Say --no-keys, or which keys.")
-    own = keys_change or resource_server is not None
+    if no_networks and networks:
+        raise click.UsageError("Say --no-networks, or which networks.")
+    own = keys_change or resource_server is not None or bool(networks) or no_networks or expires is not None
     client = _get_api_client(slug, client_id) if own else get_client(slug, client_id)
     changed = []
     if scope is not None or default_scope is not None:
@@ -183,11 +204,19 @@ def change(
         seconds = rules.check_token_lifetime(token_lifetime, most) if token_lifetime else None
         registry.change_token_lifetime(client, seconds)
         changed.append("token lifetime")
+    if networks or no_networks:
+        registry.change_networks(client, read_networks(networks))
+        changed.append("networks")
+    if expires is not None:
+        registry.change_secret_expiry(client, read_secret_expiry(expires, int(time.time())))
+        changed.append("secret's expiry")
     if keys_change:
         registry.change_keys(client, **read_keys(jwks_file, jwks_uri))
         changed.append("keys")
     if not changed:
-        raise click.UsageError("Say what to change: --scope, --resource-server, --token-lifetime, --jwks-file, ...")
+        raise click.UsageError(
+            "Say what to change: --scope, --resource-server, --token-lifetime, --network, --jwks-file, ..."
+        )
     audit.record(client.tenant_id, "client.changed", OPERATOR, _target(client), f"Changed: {', '.join(changed)}.")
     described = _describe(client)
     db.session.commit()
@@ -198,16 +227,21 @@ def change(
 @client_id_argument
 @tenant_option
 @overlap_option
+@secret_expires_option
 @secret_option
 @json_option
-def rotate_secret(client_id: str, slug: str, overlap: str, secret_stdin: bool, as_json: bool) -> None:
+def rotate_secret(
+    client_id: str, slug: str, overlap: str, expires: str | None, secret_stdin: bool, as_json: bool
+) -> None:
     """Give an API client a new secret. Its tokens go on.
 
     Example: flask client rotate-secret c_8JqT2mX0pL4w --tenant acme --overlap 1h
     """
     client = _get_api_client(slug, client_id)
+    now = int(time.time())
+    expires_at = read_secret_expiry(expires, now)
     secret = _read_secret(client_id) if secret_stdin else rules.generate_secret()
-    registry.rotate_secret(client, secret, overlap=OVERLAPS[overlap], now=int(time.time()))
+    registry.rotate_secret(client, secret, overlap=OVERLAPS[overlap], now=now, expires_at=expires_at)
     note = f"The old secret stops: {overlap}."
     audit.record(client.tenant_id, "client.secret_rotated", OPERATOR, _target(client), note)
     db.session.commit()
@@ -325,7 +359,9 @@ def _describe(client: Client) -> dict[str, Any]:
         "default_scope": client.default_scope,
         "resource_server": client.resource_server,
         **describe_keys(client),
+        "networks": client.networks.split(),
         "secret_created_at": client.secret_created_at,
+        "secret_expires_at": client.secret_expires_at,
         "old_secret_stops_at": client.old_secret_stops_at,
         "created_at": client.created_at,
         "created_by": client.created_by,

@@ -42,6 +42,13 @@ class SecretColumns:
             secrets.append(StoredSecret(self.old_secret_algorithm, self.old_secret_value))
         return tuple(secrets)
 
+    def dead_secrets(self, now: int) -> tuple[tuple[StoredSecret, str], ...]:
+        """What is kept of the secrets that are not accepted any more at ``now``, each with a word for the log."""
+        live = self.live_secrets(now)
+        current = StoredSecret(self.secret_algorithm or "", self.secret_value or "")
+        dead = (secret for secret in self.known_secrets() if secret not in live)
+        return tuple((secret, "secret_expired" if secret == current else "secret_stopped") for secret in dead)
+
     def known_secrets(self) -> tuple[StoredSecret, ...]:
         """What is kept of the current secret and of the one before it, stopped, expired or not."""
         return self.live_secrets(now=-1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 import click
 
-from app.clients import keys
+from app.clients import keys, rules
 from app.clients.models import App, Client
 from app.clients.registry import OVERLAPS
 from app.command_line import Refused
@@ -26,6 +27,21 @@ overlap_option = click.option(
 )
 no_secret_option = click.option("--no-secret", is_flag=True, help="Make no secret: it authenticates by its keys alone.")
 no_keys_option = click.option("--no-keys", is_flag=True, help="Take its keys away; it needs a secret then.")
+
+networks_option = click.option(
+    "--network",
+    "networks",
+    metavar="CIDR",
+    multiple=True,
+    help="An IP address or network that it may call from; again for more. Left out: from everywhere.",
+)
+no_networks_option = click.option("--no-networks", is_flag=True, help="Let it call from everywhere again.")
+secret_expires_option = click.option(
+    "--secret-expires",
+    "expires",
+    metavar="DATE",
+    help="The last day on which its secret is accepted (UTC), like 2030-12-31; 'never': always.",
+)
 
 _jwks_file_option = click.option(
     "--jwks-file",
@@ -55,6 +71,24 @@ def read_keys(jwks_file: str | None, jwks_uri: str | None) -> Keys:
         "jwks": None if jwks_file is None else keys.check_jwks(_read(jwks_file)),
         "jwks_uri": None if jwks_uri is None else keys.check_jwks_uri(jwks_uri),
     }
+
+
+def read_networks(networks: tuple[str, ...]) -> str:
+    """The networks of all ``--network``, as they are stored. Raises ClientError."""
+    return rules.check_networks(" ".join(networks))
+
+
+def read_secret_expiry(text: str | None, now: int) -> int | None:
+    """When a secret stops, in epoch seconds: with the day that ``text`` names; None: never. Raises ClientError."""
+    if text is None or text == "never":
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError("--secret-expires takes a day like 2030-12-31, or never.") from error
+    # Its last second, so that what is printed names the same day.
+    expires_at = datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+    return rules.check_expiry(int(expires_at.timestamp()), now)
 
 
 def describe_keys(owner: Client | App) -> dict[str, Any]:

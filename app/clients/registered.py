@@ -55,7 +55,12 @@ class RegisteredClient(ClientMixin):
     #: Space-separated; what it gets when it asks for none.
     default_scope: str
     resource_server: bool
+    #: What is kept of the secrets that are accepted.
     secrets: tuple[StoredSecret, ...]
+    #: And of those that are not any more, each with why: "secret_stopped" or "secret_expired".
+    dead_secrets: tuple[tuple[StoredSecret, str], ...]
+    #: As rules.check_networks returned them; "" means that it may call from everywhere.
+    networks: str
     #: A JWK set as JSON, or the address of one.
     jwks: str | None
     jwks_uri: str | None

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from app import credentials
-from app.clients.models import App, Client
+from app.accounts.models import User
+from app.clients.models import App, Client, ClientOwner
 from app.clients.registered import RegisteredApp, RegisteredClient
 from app.clients.rules import ID_TAKEN_MESSAGE, NEITHER_MESSAGE, ClientError, NewSecret, check_client_id, check_name
 from app.credentials import StoredSecret
 from app.extensions import db
+from app.languages import gettext as _
 from app.tenants.models import Tenant
 
 #: When an old secret stops, by the word a person or a command chooses; seconds.
@@ -76,6 +78,8 @@ def find_registered_client_and_version(
         default_scope=client.default_scope or client.scope,
         resource_server=client.resource_server,
         secrets=secrets_owner.live_secrets(now),
+        dead_secrets=secrets_owner.dead_secrets(now),
+        networks=client.networks,
         jwks=secrets_owner.jwks,
         jwks_uri=secrets_owner.jwks_uri,
         app_id=client.app_id,
@@ -164,8 +168,13 @@ def create_api_client(
     resource_server: bool = False,
     jwks: str | None = None,
     jwks_uri: str | None = None,
+    networks: str = "",
+    expires_at: int | None = None,
 ) -> Client:
     """Add an API client. Raises ClientError, for an ID that is taken too; see check_scopes for the scopes.
+
+    ``networks`` are as check_networks returned them; ``expires_at`` (epoch
+    seconds) is when its secret stops, if it does.
 
     One without a ``secret`` needs keys, as app/clients/keys.py checked them. The
     unique constraint decides between two who choose the same ID at once.
@@ -186,6 +195,8 @@ def create_api_client(
         secret_algorithm=secret.algorithm if secret else None,
         secret_value=secret.value if secret else None,
         secret_created_at=now if secret else None,
+        secret_expires_at=expires_at if secret else None,
+        networks=networks,
         created_at=now,
         created_by=created_by,
     )
@@ -205,6 +216,18 @@ def change_scopes(client: Client, scope: str, default_scope: str) -> None:
 def change_token_lifetime(client: Client, seconds: int | None) -> None:
     """Let new tokens of the client live so long, see check_token_lifetime; None: as long as the tenant says."""
     _change(client, token_lifetime=seconds)
+
+
+def change_networks(client: Client, networks: str) -> None:
+    """Let the client call from those IP networks only, as check_networks returned them; "": from everywhere."""
+    _change(client, networks=networks)
+
+
+def change_secret_expiry(client: Client, expires_at: int | None) -> None:
+    """Refuse the current secret from then on (epoch seconds), see check_expiry; None: never. Raises ClientError."""
+    if client.secret_value is None:
+        raise ClientError("expires_at", "It has no secret that could expire.")
+    _change(client, secret_expires_at=expires_at)
 
 
 def mark_resource_server(client: Client, resource_server: bool) -> None:
@@ -242,24 +265,31 @@ def change_client_id(client: Client, client_id: str) -> None:
         raise ClientError("client_id", ID_TAKEN_MESSAGE) from error
 
 
-def rotate_secret(owner: Client | App, secret: NewSecret, *, overlap: int, now: int) -> None:
+def rotate_secret(
+    owner: Client | App, secret: NewSecret, *, overlap: int, now: int, expires_at: int | None = None
+) -> None:
     """Make ``secret`` the current one; the one before it stops ``overlap`` seconds after ``now``.
+
+    It stops itself at ``expires_at`` (epoch seconds), if that is given; the one
+    before it not later than it would have without the new one.
 
     At most two are live: one that was being retired already stops now. Raises
     ClientError if the new one is the current one or the one before it, or if
     somebody else rotated it since ``owner`` was read.
     """
     if any(credentials.matches(secret.text, known) for known in owner.known_secrets()):
-        raise ClientError("secret", "This client has or had that secret. Use another one.")
+        raise ClientError("secret", _("This client has or had that secret. Use another one."))
     table = type(owner)
+    # 0 is long ago on every host, however their clocks differ.
+    stops_at = now + overlap if overlap else 0
     values: dict[str, object] = {
         "old_secret_algorithm": owner.secret_algorithm,
         "old_secret_value": owner.secret_value,
-        # 0 is long ago on every host, however their clocks differ.
-        "old_secret_stops_at": now + overlap if overlap else 0,
+        "old_secret_stops_at": min(stops_at, owner.secret_expires_at or stops_at),
         "secret_algorithm": secret.stored.algorithm,
         "secret_value": secret.stored.value,
         "secret_created_at": now,
+        "secret_expires_at": expires_at,
     }
     if isinstance(owner, Client):
         values["version"] = Client.version + 1
@@ -272,7 +302,7 @@ def rotate_secret(owner: Client | App, secret: NewSecret, *, overlap: int, now: 
     )
     _read_again(owner)
     if rotated.rowcount != 1:  # type: ignore[attr-defined]
-        raise ClientError("secret", "Somebody else changed the secret a moment ago. Check, then try again.")
+        raise ClientError("secret", _("Somebody else changed the secret a moment ago. Check, then try again."))
 
 
 def _same_row(owner: Client | App) -> tuple[ColumnElement[bool], ...]:
@@ -292,6 +322,25 @@ def revoke_all(tenant_id: int, client_pk: int) -> None:
         .values(generation=Client.generation + 1, version=Client.version + 1)
         .execution_options(synchronize_session=False)
     )
+
+
+def find_owner(tenant_id: int, client_pk: int) -> User | None:
+    """Who looks after an API client, turned off or not; None: nobody."""
+    statement = (
+        select(User)
+        .join(ClientOwner, and_(ClientOwner.tenant_id == User.tenant_id, ClientOwner.user_id == User.id))
+        .where(ClientOwner.tenant_id == tenant_id, ClientOwner.client_pk == client_pk)
+    )
+    return db.session.scalars(statement).first()
+
+
+def change_owner(tenant_id: int, client_pk: int, user_id: int | None) -> None:
+    """Let that person of the tenant look after an API client; None: nobody does."""
+    db.session.execute(
+        delete(ClientOwner).where(ClientOwner.tenant_id == tenant_id, ClientOwner.client_pk == client_pk)
+    )
+    if user_id is not None:
+        db.session.execute(insert(ClientOwner).values(tenant_id=tenant_id, client_pk=client_pk, user_id=user_id))
 
 
 def disable(client: Client) -> None:

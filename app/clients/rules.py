@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from app import credentials
 from app.clients.models import APP_ID_PREFIX
 from app.credentials import StoredSecret
+from app.languages import gettext as _
+from app.languages import lazy_gettext as _l
 from app.tenants.models import ONE_YEAR
 
 #: Other characters break in some tools: HTTP Basic splits at the first colon, and many clients skip the
@@ -24,20 +28,27 @@ _COMMON = frozenset({"password", "passwort", "secret", "clientsecret", "mysecret
 SHORTEST_LIFETIME = 60
 #: What any tenant may allow at the most: ten years.
 LONGEST_LIFETIME = 10 * ONE_YEAR
-CHARACTERS_MESSAGE = "Use letters, digits, and . _ ~ - only. Other characters break in some tools."
-NEITHER_MESSAGE = "It needs a secret or keys: without both it could not prove who it is."
-ID_TAKEN_MESSAGE = "This ID is taken in your organisation."
+CHARACTERS_MESSAGE = _l("Use letters, digits, and . _ ~ - only. Other characters break in some tools.")
+NEITHER_MESSAGE = _l("It needs a secret or keys: without both it could not prove who it is.")
+ID_TAKEN_MESSAGE = _l("This ID is taken in your organisation.")
+
+
+#: Networks from which one client may call, at the most.
+MOST_NETWORKS = 50
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ClientError(ValueError):
     """A client cannot be made or changed like this.
 
     The text is for a person; ``field`` names what it is about: "name",
-    "client_id", "secret", "token_lifetime", "scope", "default_scope", "jwks" or "jwks_uri".
+    "client_id", "secret", "token_lifetime", "scope", "default_scope", "networks", "expires_at", "jwks" or "jwks_uri".
     """
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, field: str, message: object) -> None:
+        # Now, in the language of whoever caused it: a lazy text would be written when it is read.
+        super().__init__(str(message))
         self.field = field
 
 
@@ -65,15 +76,15 @@ def check_secret(secret: str, client_id: str, *, moved_in: bool = False) -> NewS
     """
     min_length = SECRET_MIN_LENGTH_FOR_OPERATORS if moved_in else SECRET_MIN_LENGTH
     if len(secret) < min_length:
-        raise ClientError("secret", f"Use {min_length} characters or more. Or press New random.")
+        raise ClientError("secret", _("Use %(least)s characters or more. Or press New random.", least=min_length))
     if len(secret) > SECRET_MAX_LENGTH:
-        raise ClientError("secret", f"Use {SECRET_MAX_LENGTH} characters or fewer.")
+        raise ClientError("secret", _("Use %(most)s characters or fewer.", most=SECRET_MAX_LENGTH))
     if not _SECRET_CHARACTERS.fullmatch(secret):
         raise ClientError("secret", CHARACTERS_MESSAGE)
     if secret == client_id:
-        raise ClientError("secret", "The secret must differ from the ID.")
+        raise ClientError("secret", _("The secret must differ from the ID."))
     if is_easy(secret) and not moved_in:
-        raise ClientError("secret", "This secret is easy to guess. Use another one, or press New random.")
+        raise ClientError("secret", _("This secret is easy to guess. Use another one, or press New random."))
     if credentials.is_generated_secret(secret):
         return NewSecret(secret, credentials.store_generated(secret))
     return NewSecret(secret, credentials.store_typed(secret))
@@ -84,9 +95,10 @@ def check_client_id(client_id: str) -> str:
     if not _ID.fullmatch(client_id):
         if 3 <= len(client_id) <= 64:
             raise ClientError("client_id", CHARACTERS_MESSAGE)
-        raise ClientError("client_id", "Use 3 to 64 characters.")
+        raise ClientError("client_id", _("Use 3 to 64 characters."))
     if client_id.lower().startswith(APP_ID_PREFIX):
-        raise ClientError("client_id", f"IDs that start with {APP_ID_PREFIX} are kept for apps. Use another one.")
+        message = _("IDs that start with %(prefix)s are kept for apps. Use another one.", prefix=APP_ID_PREFIX)
+        raise ClientError("client_id", message)
     return client_id
 
 
@@ -94,9 +106,9 @@ def check_name(name: str) -> str:
     """``name`` with its spaces tidied. Raises ClientError."""
     name = " ".join(name.split())
     if not name:
-        raise ClientError("name", "Enter a name.")
+        raise ClientError("name", _("Enter a name."))
     if len(name) > 80 or not name.isprintable():
-        raise ClientError("name", "Use 80 characters or fewer.")
+        raise ClientError("name", _("Use %(most)s characters or fewer.", most=80))
     return name
 
 
@@ -131,3 +143,74 @@ def is_easy(secret: str) -> bool:
     return any(
         secret == (secret[:size] * len(secret))[: len(secret)] for size in range(1, min(9, len(secret) // 2 + 1))
     )
+
+
+def check_networks(text: str) -> str:
+    """The IP addresses and networks in ``text``, as they are stored: CIDR blocks, each once, separated by spaces.
+
+    They stand on lines of their own, or between spaces or commas. Raises ClientError, which names the first bad one.
+    """
+    networks = list(dict.fromkeys(_read_network(word) for word in re.split(r"[\s,;]+", text) if word))
+    if len(networks) > MOST_NETWORKS:
+        raise ClientError("networks", _("Use %(most)s networks or fewer.", most=MOST_NETWORKS))
+    return " ".join(map(str, networks))
+
+
+def _read_network(word: str) -> Network:
+    try:
+        # A zone ("fe80::1%eth0") means something on one machine only.
+        network = ipaddress.ip_network("" if "%" in word else word, strict=False)
+        has_host_bits = "/" in word and ipaddress.ip_interface(word).ip != network.network_address
+    except ValueError as error:
+        message = _(
+            "“%(what)s” is no IP address or network. Write it like 203.0.113.7 or 203.0.113.0/24.", what=_shown(word)
+        )
+        raise ClientError("networks", message) from error
+    if has_host_bits:
+        # Whoever typed it meant one of two things, and one of them lets in many more.
+        message = _(
+            "“%(what)s” is an address inside of a network. Write %(network)s for the whole network.",
+            what=_shown(word),
+            network=network,
+        )
+        raise ClientError("networks", message)
+    return _without_mapping(network)
+
+
+def _shown(word: str) -> str:
+    return "".join(character for character in word[:50] if character.isprintable())
+
+
+def _without_mapping(network: Network) -> Network:
+    """An IPv4 network that was written as IPv6 (RFC 4291 section 2.5.5.2) as itself."""
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((int(mapped), network.prefixlen - 96))
+    return network
+
+
+def is_within(address: str | None, networks: str) -> bool:
+    """True if ``address`` lies in one of ``networks``, as check_networks returned them; none means everywhere."""
+    if not networks:
+        return True
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    # A socket that listens on both says so of every IPv4 address.
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in _parsed(networks))
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(networks: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(network) for network in networks.split())
+
+
+def check_expiry(expires_at: int, now: int) -> int:
+    """``expires_at`` if a secret may stop then, both epoch seconds. Raises ClientError."""
+    if not now < expires_at <= now + LONGEST_LIFETIME:
+        raise ClientError("expires_at", _("The secret must expire in the future, and within ten years."))
+    return expires_at

@@ -13,11 +13,14 @@ from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 
 from app import credentials
 from app.attempts import budget
+from app.clients import rules
 from app.clients.registered import RegisteredClient
 from app.credentials import Place
 from app.oauth import assertions
 from app.oauth.assertions import Assertion, Verifier
 from app.oauth.client_budget import Caller
+from app.usage import memory
+from app.usage.store import Use
 
 log = logging.getLogger(__name__)
 
@@ -116,24 +119,41 @@ def authenticate(
     *,
     tenant_id: int,
     address: str | None,
+    agent: str,
     verifier: Verifier,
 ) -> RegisteredClient:
-    """The client behind ``presented``, which came from ``address``; ``verifier`` checks its assertion, if it is one.
+    """The client behind ``presented``; ``verifier`` checks its assertion, if it is one.
+
+    It came from ``address``, by the program ``agent``; with them is noted that a secret was used.
 
     Raises ClientAuthenticationFailed, or TooManyAttempts (app/attempts/budget.py).
     """
     client = find_client(presented.client_id) if presented.client_id else None
     caller = Caller(tenant_id, presented.client_id or "", budget.source_of(address))
     reason = caller.judge(
-        client, presented.secret, lambda: _why_not(presented, client, endpoint, caller.place, verifier)
+        client, presented.secret, lambda: _why_not(presented, client, endpoint, address, caller.place, verifier)
     )
     if reason is None and client is not None:
+        if presented.secret is not None:
+            _note_secret(presented.secret, client, caller.place, Use(verifier.now, address, agent))
         return client
     raise ClientAuthenticationFailed(realm, reason or "client_unknown")
 
 
+def _note_secret(secret: str, client: RegisteredClient, place: Place, use: Use) -> None:
+    """Note which secret of the client was right; a moment after authentication nothing is hashed for it."""
+    used = credentials.find_match(secret, client.secrets, place)
+    if used is not None:
+        memory.note_secret(client.tenant_id, client.pk, credentials.fingerprint(used), use)
+
+
 def _why_not(
-    presented: Presented, client: RegisteredClient | None, endpoint: str, place: Place, verifier: Verifier
+    presented: Presented,
+    client: RegisteredClient | None,
+    endpoint: str,
+    address: str | None,
+    place: Place,
+    verifier: Verifier,
 ) -> str | None:
     """None if ``client`` may go on, else a word for the log."""
     if presented.client_id is None:
@@ -145,6 +165,9 @@ def _why_not(
     if not client.check_endpoint_auth_method(presented.method, endpoint):
         # A public client has no secret to check, a confidential one must not come without.
         return "method_not_allowed"
+    if not rules.is_within(address, client.networks):
+        # Before the secret is looked at: from elsewhere the time of the answer must not tell whether it is right.
+        return "address_refused"
     if presented.secret is not None and not credentials.matches_any(presented.secret, client.secrets, place):
         return "secret_mismatch"
     if presented.assertion is not None:

@@ -56,7 +56,10 @@ class Caller:
             self._check()
         if not spends_first:
             budget.spend_all(self.tenant_id, *self._budgets)
-        done = sum(map(credentials.is_slow, stored)) if reason == "secret_mismatch" else 0
+        done = 0
+        if reason == "secret_mismatch" and client is not None and secret is not None:
+            done = sum(map(credentials.is_slow, [*stored, *(dead for dead, _ in client.dead_secrets)]))
+            reason = _why_dead(client, secret) or reason
         credentials.spend_the_time_of_checks(SLOW_CHECKS - done)
         return reason
 
@@ -68,3 +71,9 @@ class Caller:
     def _check(self) -> None:
         for kind, *parts in self._budgets:
             budget.check(self.tenant_id, kind, *parts)
+
+
+def _why_dead(client: RegisteredClient, secret: str) -> str | None:
+    """Why a secret of the client is not accepted any more, else None. All are compared, whatever fits."""
+    reasons = [why for dead, why in client.dead_secrets if credentials.matches(secret, dead)]
+    return reasons[0] if reasons else None

@@ -10,10 +10,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app import retries
+from app.clients import rules
 from app.tenants import current
 from app.tenants.current import current_tenant
 from app.tenants.registry import TenantSettings
 from app.tokens import store
+from app.tokens.store import CheckedToken
+from app.usage import memory
+from app.usage.store import Use
 from keyporter import AccessToken, LookupUnavailable
 
 log = logging.getLogger(__name__)
@@ -49,19 +53,35 @@ def _is_meant_for(resource: str, tenant: TenantSettings) -> bool:
     return any(covers(uri, tenant.base_url + request.path) for uri in resource.split())
 
 
+def _why_not_here(found: CheckedToken, tenant: TenantSettings) -> str | None:
+    """None if the token is good for this request, else a word for the log."""
+    if found.refused_because is not None:
+        return found.refused_because
+    if not rules.is_within(request.remote_addr, found.networks):
+        return "address_refused"
+    if not _is_meant_for(found.resource, tenant):
+        return "token_for_another_resource"
+    return None
+
+
 def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
-    found = store.check_token(tenant.id, token, int(time.time()))
+    now = int(time.time())
+    found = store.check_token(tenant.id, token, now)
     current.verify(found.tenant_version if found else None)
     if found is None:
         log.info("token refused: token_unknown")
         return None
     g.log_client = found.client_id
-    if found.refused_because is not None:
-        log.info("token refused: %s", found.refused_because)
+    use = Use(now, request.remote_addr, request.headers.get("User-Agent", ""))
+    refused_because = _why_not_here(found, tenant)
+    if refused_because is not None:
+        log.info("token refused: %s", refused_because)
+        request_id = g.get("request_id")
+        memory.note_problem(
+            tenant.id, found.client_pk, refused_because, use, request_id=request_id, detail=found.known_as
+        )
         return None
-    if not _is_meant_for(found.resource, tenant):
-        log.info("token refused: token_for_another_resource")
-        return None
+    memory.note_token(tenant.id, found.client_pk, found.ref, use)
     return AccessToken(
         tenant=tenant.slug,
         client_id=found.client_id,

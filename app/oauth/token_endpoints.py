@@ -75,6 +75,7 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
         found = store.check_token(client.tenant_id, token, request.now)
         if found is None or (found.client_pk != client.pk and not client.resource_server):
             return None
+        self.server.note_introspection(client, found)
         if found.refused_because is not None:
             log.info("token inactive: %s", found.refused_because)
             return None
