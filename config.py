@@ -6,11 +6,14 @@ the tenant instead: see app/tenants/models.py.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 #: Shorter keys can be guessed; `flask secret-key` makes longer ones.
 SECRET_KEY_MIN_LENGTH = 32
@@ -36,6 +39,10 @@ class Config:
     SQLALCHEMY_DATABASE_URI: str = "sqlite:///keyporter.db"
     #: Where failed attempts are counted; None means in the database.
     REDIS_URL: str | None = None
+    #: The mail server; None means that no mail is sent.
+    SMTP_URL: str | None = None
+    #: What mails are from: an address, or "Name <address>".
+    MAIL_FROM: str = "Keyporter <no-reply@localhost>"
     #: How many proxies in front of us may set X-Forwarded-For, -Proto and -Host.
     TRUSTED_PROXIES: int = 0
     #: The port that loopback and *.localhost addresses are printed with.
@@ -93,12 +100,15 @@ class Config:
         row_level_security = _number(env, "ROW_LEVEL_SECURITY", default=0, least=0, most=1) == 1
         if row_level_security and database_url.startswith("sqlite"):
             raise ConfigError("ROW_LEVEL_SECURITY needs PostgreSQL.")
+        smtp_url = _smtp_url(_read(env, "SMTP_URL"))
         return cls(
             SECRET_KEY=secret_key,
             SECRET_KEY_FALLBACKS=fallbacks,
             SQLALCHEMY_DATABASE_URI=database_url,
             ROW_LEVEL_SECURITY=row_level_security,
             REDIS_URL=_redis_url(_read(env, "REDIS_URL")),
+            SMTP_URL=smtp_url,
+            MAIL_FROM=_mail_from(env.get("MAIL_FROM"), smtp_url),
             TRUSTED_PROXIES=_number(env, "TRUSTED_PROXIES", default=0, least=0, most=10),
             PORT=_number(env, "PORT", default=8000, least=1, most=65535),
             PRODUCT_NAME=env.get("PRODUCT_NAME") or "Keyporter",
@@ -162,6 +172,34 @@ def _redis_url(url: str | None) -> str | None:
         # Not the error's text: the address may hold a password.
         raise ConfigError("REDIS_URL must be an address like redis://host:6379/0 or rediss://host:6379/0.") from error
     return url
+
+
+def _smtp_url(url: str | None) -> str | None:
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+        valid = valid and parts.path in {"", "/"} and not parts.query and not (parts.password and not parts.username)
+    except ValueError:
+        valid = False
+    if not valid:
+        # Not the address itself: it may hold a password.
+        raise ConfigError(
+            "SMTP_URL must be an address like smtp://user:password@host:587 or smtps://user:password@host:465."
+        )
+    return url
+
+
+def _mail_from(text: str | None, smtp_url: str | None) -> str:
+    if not text:
+        if smtp_url:
+            raise ConfigError('SMTP_URL needs MAIL_FROM too, for example "Keyporter <no-reply@example.com>".')
+        return Config.MAIL_FROM
+    name, address = parseaddr(text)
+    if not text.isprintable() or not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", address) or not name.isprintable():
+        raise ConfigError('MAIL_FROM must be an e-mail address, or "Name <address>".')
+    return text
 
 
 def _folder(path: str | None) -> str | None:

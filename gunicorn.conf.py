@@ -13,6 +13,7 @@ import logging.config
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import glogging
@@ -111,13 +112,28 @@ def on_starting(server: Arbiter) -> None:
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Forget the master's database connections without closing them: they are not this process's."""
     from app.extensions import db
+    from app.mail import sender
     from app.tokens import janitor
+    from app.usage import writer
 
     app = worker.app.wsgi()
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose(close=False)
     janitor.start(app)
+    sender.start(app)
+    _stop_writing[os.getpid()] = writer.start(app)
+
+
+#: What ends a worker's notes, by its process: the one that calls it is the one that set it.
+_stop_writing: dict[int, Callable[[], None]] = {}
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """Write what the worker has noted and not written yet."""
+    stop = _stop_writing.pop(os.getpid(), None)
+    if stop is not None:
+        stop()
 
 
 def when_ready(server: Arbiter) -> None:

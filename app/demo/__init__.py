@@ -21,9 +21,10 @@ def init_app(app: Flask) -> None:
 
 
 def _serve_samples(app: Flask) -> None:
-    from app.demo import sample_api, sample_app
+    from app.demo import catcher, sample_api, sample_app
     from app.extensions import csrf
 
     csrf.exempt(sample_api.bp)
     app.register_blueprint(sample_api.bp)
     sample_app.mount(app)
+    catcher.mount(app)

@@ -58,8 +58,14 @@ def mount(app: Flask) -> None:
         port=port,
         organisations={tenant.slug: Organisation(tenant.name, base_url(tenant.host, port)) for tenant in TENANTS},
         stylesheet=Path(app.root_path) / "static" / "keyporter.css",
+        mails=f"{address(port)}/mails",
     )
     app.wsgi_app = ByHost(app.wsgi_app, create_app(settings).wsgi_app)  # type: ignore[method-assign]
+
+
+def is_on_its_hosts(environ: WSGIEnvironment) -> bool:
+    """True if a request is for a host that the sample app answers on."""
+    return environ.get("HTTP_HOST", "").lower().partition(":")[0] in _HOSTS
 
 
 class ByHost:
@@ -70,6 +76,5 @@ class ByHost:
         self._sample = sample
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        host = environ.get("HTTP_HOST", "").lower().partition(":")[0]
-        is_samples = host in _HOSTS and environ.get("PATH_INFO") not in _HEALTH_PATHS
+        is_samples = is_on_its_hosts(environ) and environ.get("PATH_INFO") not in _HEALTH_PATHS
         return (self._sample if is_samples else self._server)(environ, start_response)

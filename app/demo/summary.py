@@ -28,6 +28,8 @@ def _lines(data: DemoData, port: int, sample_app: str) -> Iterator[str]:
     yield ""
     yield from _commands(data.tenants[0], port)
     yield ""
+    yield f"Mails are caught, not sent:   {sample_app}/mails"
+    yield ""
     hosts = " ".join(logins.tenant.host for logins in data.tenants)
     yield "If a browser or program does not find these addresses, add this line to /etc/hosts:"
     yield f"  127.0.0.1 {hosts}"

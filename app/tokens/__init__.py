@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask) -> None:
+    from app.tokens import mails  # noqa: F401 - it says how they are written
     from app.tokens.commands import token_commands
 
     app.cli.add_command(token_commands)

@@ -13,9 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import leases
 from app.accounts import registry as accounts
+from app.accounts import store as people
 from app.extensions import db
+from app.mail import outbox
 from app.tenants import registry as tenants
-from app.tokens import retention
+from app.tokens import reminders, retention
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -45,7 +47,9 @@ def _run(app: Flask, stopped: Event, ask_every: float) -> None:
     while not stopped.wait(ask_every):
         with app.app_context():
             try:
-                purge_if_it_is_time(int(time.time()))
+                now = int(time.time())
+                reminders.remind_if_it_is_time(now)
+                purge_if_it_is_time(now)
             except SQLAlchemyError as error:
                 db.session.rollback()
                 log.warning("not purged: the database does not answer (%s)", type(error).__name__)
@@ -67,8 +71,12 @@ def purge_everything(now: int) -> int:
     deleted = 0
     known = set(tenants.list_ids())
     for tenant_id in known:
+        # Before the rows go that say whose they were.
+        reminders.tell_of_expired(tenant_id, now)
         deleted += _until_nothing_is_left(partial(retention.purge, tenant_id, now))
+        deleted += _until_nothing_is_left(partial(outbox.purge, tenant_id, now))
         deleted += _until_nothing_is_left(partial(accounts.purge_sessions, tenant_id, now))
+        deleted += _until_nothing_is_left(partial(people.purge_links, tenant_id, now))
     following = retention.next_tenant_with_tokens(0)
     while following is not None:
         if following not in known:

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Model
 
-_MADE_BY_PEOPLE = text("NOT self_made")
+#: As the index has it, so that both engines see that it fits.
+MADE_BY_PEOPLE = text("NOT self_made")
 
 
 class AccessToken(Model):
@@ -27,8 +28,8 @@ class AccessToken(Model):
             "ix_access_token_made_by_people",
             "tenant_id",
             "expires_at",
-            sqlite_where=_MADE_BY_PEOPLE,
-            postgresql_where=_MADE_BY_PEOPLE,
+            sqlite_where=MADE_BY_PEOPLE,
+            postgresql_where=MADE_BY_PEOPLE,
         ),
     )
 

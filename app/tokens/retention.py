@@ -1,4 +1,4 @@
-"""Which rows about tokens, codes and failures go away when: bounded batches, never in a request.
+"""Which rows about tokens, codes, uses and failures go away when: bounded batches, never in a request.
 
 Each call is one small transaction's worth, so that SQLite's one writer and
 PostgreSQL's locks stay free for requests. Nothing here commits.
@@ -22,10 +22,13 @@ from app.tokens.models import (
     TokenFamily,
     UsedAssertion,
 )
+from app.usage.models import Problem, TokenUse
 from keyporter import token_format
 
 #: Seconds a code is remembered after it expired, so that a replay is recognised as one.
 SPENT_CODE_SECONDS = 86_400
+#: Seconds for which admins see why requests failed.
+PROBLEM_SECONDS = 7 * 86_400
 BATCH = 500
 
 
@@ -43,6 +46,9 @@ def _over(now: int) -> dict[type[Any], ColumnElement[bool]]:
         PushedRequest: PushedRequest.expires_at <= now,
         UsedAssertion: UsedAssertion.expires_at <= now,
         FailedAttempts: FailedAttempts.window_ends_at <= now,
+        # With the last token of its month: nothing else says when a token that was used expires.
+        TokenUse: TokenUse.expiry_month < token_format.month_of(now),
+        Problem: Problem.last_at <= now - PROBLEM_SECONDS,
     }
 
 
@@ -51,18 +57,27 @@ def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:
     return sum(_delete(table, tenant_id, over, batch) for table, over in _over(now).items())
 
 
+#: What has no foreign key, and stays when its tenant goes.
+_LEFT_BEHIND: tuple[type[Any], ...] = (AccessToken, TokenUse)
+
+
 def next_tenant_with_tokens(after: int) -> int | None:
-    """The smallest tenant id above ``after`` that has token rows, deleted or not; one step in the key's index."""
-    statement = select(func.min(AccessToken.tenant_id)).where(AccessToken.tenant_id > after)
-    return db.session.scalar(statement.execution_options(across_tenants="purge"))
+    """The smallest tenant id above ``after`` that has rows of tokens, deleted or not; a step in each key's index."""
+    found = []
+    for table in _LEFT_BEHIND:
+        statement = select(func.min(table.tenant_id)).where(table.tenant_id > after)
+        found.append(db.session.scalar(statement.execution_options(across_tenants="purge")))
+    return min((tenant_id for tenant_id in found if tenant_id is not None), default=None)
 
 
 def purge_deleted_tenant(tenant_id: int, *, batch: int = BATCH) -> int:
-    """Delete at most ``batch`` tokens of a tenant that is gone: dead ones, but rows. Returns how many.
+    """Delete at most ``batch`` tokens of a tenant that is gone, and of their uses: dead ones, but rows. How many.
 
     None of a tenant that is there: it may have been made since somebody looked.
     """
-    return _delete(AccessToken, tenant_id, ~exists().where(Tenant.id == AccessToken.tenant_id), batch)
+    return sum(
+        _delete(table, tenant_id, ~exists().where(Tenant.id == table.tenant_id), batch) for table in _LEFT_BEHIND
+    )
 
 
 def _delete(table: type[Any], tenant_id: int, which: Any, batch: int) -> int:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import Select, and_, bindparam, func, insert, select, update
+from sqlalchemy import Select, and_, bindparam, func, insert, or_, select, update
 
 from app import credentials
 from app.accounts.models import User
@@ -19,7 +19,7 @@ from app.clients.models import App, Client
 from app.clients.registered import RegisteredClient
 from app.extensions import db
 from app.tenants.models import Tenant
-from app.tokens.models import AccessToken, TokenFamily
+from app.tokens.models import MADE_BY_PEOPLE, AccessToken, TokenFamily
 from app.tokens.standing import (
     client_stands,
     consent_stands,
@@ -160,6 +160,11 @@ class CheckedToken:
     created_at: int
     expires_at: int
     refused_because: str | None
+    #: The token's, and what a person knows it by: its name, else the beginning and the end of its text.
+    ref: tuple[int, bytes]
+    known_as: str
+    #: From where it may be used, see rules.is_within.
+    networks: str
 
 
 _CHECK_TOKEN = (
@@ -172,11 +177,14 @@ _CHECK_TOKEN = (
             AccessToken.created_at,
             AccessToken.expires_at,
             AccessToken.revoked_at,
+            AccessToken.name,
+            AccessToken.hint,
             Tenant.version,
             Client.client_id,
+            Client.networks,
             func.coalesce(App.name, Client.name).label("client_name"),
             User.email,
-            User.name,
+            User.name.label("user_name"),
             User.role,
             tenant_stands(AccessToken).label("tenant_ok"),
             client_stands(AccessToken).label("client_ok"),
@@ -199,11 +207,8 @@ _CHECK_TOKEN = (
 
 def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
     """What is known of a well-formed access token on this tenant, good or not; None if there is no such token."""
-    parameters = {
-        "tenant_id": tenant_id,
-        "month": token_format.expiry_month(text),
-        "digest": credentials.digest(text),
-    }
+    month, digest = token_format.expiry_month(text), credentials.digest(text)
+    parameters = {"tenant_id": tenant_id, "month": month, "digest": digest}
     row = db.session.execute(_CHECK_TOKEN, parameters).first()
     if row is None:
         return None
@@ -214,13 +219,16 @@ def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
         client_name=row.client_name,
         user_id=row.user_id,
         user_email=row.email,
-        user_name=row.name,
+        user_name=row.user_name,
         user_role=row.role,
         scope=row.scope,
         resource=row.resource,
         created_at=row.created_at,
         expires_at=row.expires_at,
         refused_because=_why_refused(row, now),
+        ref=(month, digest),
+        known_as=row.name or row.hint,
+        networks=row.networks,
     )
 
 
@@ -315,18 +323,31 @@ def _live(statement: Select[*tuple[Any, ...]], tenant_id: int, now: int) -> Sele
 
 
 def list_live_tokens(
-    tenant_id: int, client_pk: int, now: int, *, self_made: bool, offset: int = 0, most: int = 100
+    tenant_id: int,
+    client_pk: int,
+    now: int,
+    *,
+    self_made: bool,
+    after: tuple[int, bytes] | None = None,
+    most: int = 100,
 ) -> list[AccessToken]:
-    """A page of a client's tokens that are neither expired nor revoked, newest first."""
-    statement = (
-        _live(select(AccessToken), tenant_id, now)
-        .where(AccessToken.client_pk == client_pk, AccessToken.self_made.is_(self_made))
-        .order_by(AccessToken.created_at.desc(), AccessToken.digest)
-        .offset(offset)
-        .limit(most)
-        .execution_options(populate_existing=True)
+    """A page of a client's tokens that are neither expired nor revoked, newest first.
+
+    ``after`` is ``created_at`` and digest of the last one of the page before: a page deep in the list costs what the
+    first one does.
+    """
+    statement = _live(select(AccessToken), tenant_id, now).where(
+        AccessToken.client_pk == client_pk, AccessToken.self_made.is_(self_made)
     )
-    return list(db.session.scalars(statement))
+    if after is not None:
+        created_at, digest = after
+        # The first condition is what the index can begin at.
+        statement = statement.where(
+            AccessToken.created_at <= created_at,
+            or_(AccessToken.created_at < created_at, AccessToken.digest > digest),
+        )
+    statement = statement.order_by(AccessToken.created_at.desc(), AccessToken.digest).limit(most)
+    return list(db.session.scalars(statement.execution_options(populate_existing=True)))
 
 
 def find_live_token(tenant_id: int, client_pk: int, expiry_month: int, digest: bytes, now: int) -> AccessToken | None:
@@ -342,15 +363,98 @@ def find_live_token(tenant_id: int, client_pk: int, expiry_month: int, digest: b
 COUNT_LIMIT = 10_000
 
 
-def count_live_tokens(tenant_id: int, client_pks: list[int], now: int) -> dict[int, tuple[int, int | None]]:
-    """How many live tokens each of those clients has, up to COUNT_LIMIT in all, and when the next one expires."""
+@dataclass(frozen=True, slots=True)
+class LiveCount:
+    """How many of a client's tokens work, by who made them, and when the next one that a person made expires."""
+
+    by_people: int = 0
+    self_made: int = 0
+    #: False: there may be more, the count has stopped.
+    is_all: bool = True
+    next_expiry: int | None = None
+
+    @property
+    def count(self) -> int:
+        return self.by_people + self.self_made
+
+
+def count_live_tokens(
+    tenant_id: int, client_pks: list[int], now: int, *, most: int = COUNT_LIMIT
+) -> dict[int, LiveCount]:
+    """How many live tokens each of those API clients has, looking at its ``most`` newest of either kind only.
+
+    One statement, and bounded whatever is in the table: what all of a client's tokens were revoked with ended all
+    that are older too, so what is left out is nearly always dead.
+    """
     if not client_pks:
         return {}
-    live = (
-        _live(select(AccessToken.client_pk, AccessToken.expires_at), tenant_id, now)
-        .where(AccessToken.client_pk.in_(client_pks))
-        .limit(COUNT_LIMIT)
-        .subquery()
+    columns = []
+    for self_made in (False, True):
+        newest = (
+            select(
+                AccessToken.client_generation,
+                AccessToken.tenant_generation,
+                AccessToken.expires_at,
+                AccessToken.revoked_at,
+            )
+            .where(
+                AccessToken.tenant_id == tenant_id,
+                AccessToken.client_pk == Client.id,
+                AccessToken.self_made.is_(self_made),
+            )
+            .order_by(AccessToken.created_at.desc())
+            .limit(most)
+            .correlate(Client)
+            .subquery()
+        )
+        stands = (
+            newest.c.expires_at > now,
+            newest.c.client_generation == Client.generation,
+            newest.c.tenant_generation == Tenant.generation,
+            newest.c.revoked_at.is_(None),
+        )
+        columns += [
+            select(func.count()).select_from(newest).where(*stands).correlate(Client, Tenant).scalar_subquery(),
+            select(func.count()).select_from(newest).correlate(Client).scalar_subquery(),
+        ]
+        if not self_made:
+            expiry = select(func.min(newest.c.expires_at)).where(*stands).correlate(Client, Tenant).scalar_subquery()
+    counted = (
+        select(Client.id, *columns, expiry)
+        .join(Tenant, Tenant.id == Client.tenant_id)
+        .where(Client.tenant_id == tenant_id, Client.id.in_(client_pks))
     )
-    counted = select(live.c.client_pk, func.count(), func.min(live.c.expires_at)).group_by(live.c.client_pk)
-    return {pk: (count, next_expiry) for pk, count, next_expiry in db.session.execute(counted)}
+    return {
+        pk: LiveCount(by_people, by_itself, max(seen, seen_itself) < most, next_expiry)
+        for pk, by_people, seen, by_itself, seen_itself, next_expiry in db.session.execute(counted)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiringToken:
+    """A token that a person made and that ends soon."""
+
+    name: str
+    expires_at: int
+    client_pk: int
+    client_name: str
+
+
+def list_expiring_tokens(tenant_id: int, since: int, until: int, *, most: int = 10) -> list[ExpiringToken]:
+    """The live tokens that people made for API clients that are on, and that end within those times, soonest first."""
+    statement = (
+        _live(select(AccessToken.name, AccessToken.expires_at, Client.id, Client.name), tenant_id, since)
+        .where(MADE_BY_PEOPLE, AccessToken.expires_at <= until, Client.disabled.is_(False))
+        .order_by(AccessToken.expires_at)
+        .limit(most)
+    )
+    return [ExpiringToken(name or "", *rest) for name, *rest in db.session.execute(statement)]
+
+
+def clients_with_expiring_tokens(tenant_id: int, since: int, until: int) -> Select[int]:
+    """The clients that list_expiring_tokens would name, as a part of a statement."""
+    return (
+        _live(select(AccessToken.client_pk), tenant_id, since)
+        .where(MADE_BY_PEOPLE, AccessToken.expires_at <= until)
+        .limit(COUNT_LIMIT)
+    )

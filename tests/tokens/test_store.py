@@ -68,6 +68,12 @@ class Side:
         assert codes.spend_code(self.tenant_id, found.digest, user_token, self.family_id, self.made_at)
         return token, user_token, *made
 
+    def name_a_token(self):
+        """Make one as a person does; returns when it expires."""
+        token = store.new_token(now() + 100)
+        store.save_client_token(self.client(), token, scope="", now=now(), name="Report", made_by="Ana")
+        return token.expires_at
+
     def add_refresh_token(self):
         later = self.made_at + YEAR
         return families.add_refresh_token(
@@ -125,6 +131,14 @@ TWO_TENANTS = {
         None,
     ),
     store.count_live_tokens: (lambda a, b: store.count_live_tokens(a, [b.pk], now()), {}),
+    store.list_expiring_tokens: (
+        lambda a, b: [token.client_pk for token in store.list_expiring_tokens(a, now(), b.name_a_token())],
+        [],
+    ),
+    store.clients_with_expiring_tokens: (
+        lambda a, b: list(db.session.scalars(store.clients_with_expiring_tokens(a, now(), b.name_a_token()))),
+        [],
+    ),
     consents.find_consent: (lambda a, b: consents.find_consent(a, b.user.id, b.app_pk), None),
     consents.withdraw_consent: (lambda a, b: consents.withdraw_consent(a, b.user.id, b.app_pk, now()), False),
     consents.list_connections: (lambda a, b: consents.list_connections(a, b.user.id), []),
@@ -257,12 +271,62 @@ class TestLiveTokens:
                 )
             listed = store.list_live_tokens(a.tenant_id, a.pk, now(), self_made=False)
             assert [token.digest for token in listed] == [token.digest for token in made]
-            page = store.list_live_tokens(a.tenant_id, a.pk, now(), self_made=False, offset=1, most=1)
+            page = store.list_live_tokens(
+                a.tenant_id, a.pk, now(), self_made=False, after=(listed[0].created_at, listed[0].digest), most=1
+            )
             assert [token.digest for token in page] == [made[1].digest]
             own = store.list_live_tokens(a.tenant_id, a.pk, now(), self_made=True)
             assert [token.digest for token in own] == [a.token.digest]
-            assert store.count_live_tokens(a.tenant_id, [a.pk], now())[a.pk] == (4, a.token.expires_at)
+            counted = store.count_live_tokens(a.tenant_id, [a.pk], now())[a.pk]
+            assert (counted.by_people, counted.self_made, counted.is_all) == (3, 1, True)
+            assert counted.next_expiry == min(token.expires_at for token in listed)
             assert store.count_live_tokens(a.tenant_id, [], now()) == {}
+
+    def test_those_of_one_second_come_once_each_however_small_the_pages_are(self, app, sides):
+        a, moment = sides.a, now()
+        with app.app_context():
+            made = [store.new_token(moment + YEAR) for _ in range(7)]
+            for token in made:
+                store.save_client_token(a.client(), token, scope="", now=moment + 5, name="Report", made_by="Ana")
+            seen, after = [], None
+            while page := store.list_live_tokens(a.tenant_id, a.pk, moment, self_made=False, after=after, most=3):
+                seen += [token.digest for token in page]
+                after = (page[-1].created_at, page[-1].digest)
+            assert sorted(seen[:7]) == sorted(token.digest for token in made)
+            assert len(seen) == len(set(seen))
+
+    def test_counting_stops_and_says_so(self, app, sides):
+        a = sides.a
+        with app.app_context():
+            for _ in range(4):
+                store.save_client_token(a.client(), store.new_token(now() + YEAR), scope="", now=now() + 1)
+            assert store.count_live_tokens(a.tenant_id, [a.pk], now(), most=6)[a.pk].is_all
+            few = store.count_live_tokens(a.tenant_id, [a.pk], now(), most=3)[a.pk]
+            assert (few.self_made, few.is_all) == (3, False)
+            registry.revoke_all(a.tenant_id, a.pk)
+            gone = store.count_live_tokens(a.tenant_id, [a.pk], now(), most=3)[a.pk]
+            assert (gone.count, gone.is_all) == (0, False)
+
+    def test_those_that_expire_soon_are_named_unless_they_are_over_or_their_client_is_off(self, app, sides):
+        a = sides.a
+        with app.app_context():
+            for name, lives, by in [("b", 200, "Ana"), ("a", 100, "Ana"), ("late", 400, "Ana"), ("own", 50, None)]:
+                token = store.new_token(now() + lives)
+                store.save_client_token(a.client(), token, scope="", now=now(), name=name, made_by=by)
+
+            def soon():
+                return [token.name for token in store.list_expiring_tokens(a.tenant_id, now(), now() + 300)]
+
+            def clients():
+                return list(db.session.scalars(store.clients_with_expiring_tokens(a.tenant_id, now(), now() + 300)))
+
+            assert soon() == ["a", "b"]
+            assert set(clients()) == {a.pk}
+            registry.disable(registry.find_api_client(a.tenant_id, a.pk))
+            assert soon() == []
+            registry.enable(registry.find_api_client(a.tenant_id, a.pk))
+            registry.revoke_all(a.tenant_id, a.pk)
+            assert (soon(), clients()) == ([], [])
 
     @pytest.mark.parametrize("end", ["expired", "revoked", "all revoked", "suspended"])
     def test_dead_ones_are_not(self, app, sides, end):
@@ -278,7 +342,7 @@ class TestLiveTokens:
             ends[end]()
             assert store.list_live_tokens(a.tenant_id, a.pk, moment, self_made=True) == []
             assert store.find_live_token(a.tenant_id, a.pk, a.token.expiry_month, a.token.digest, moment) is None
-            assert store.count_live_tokens(a.tenant_id, [a.pk], moment) == {}
+            assert store.count_live_tokens(a.tenant_id, [a.pk], moment)[a.pk].count == 0
 
     def test_a_token_is_revoked_by_its_own_client_and_once(self, app, sides):
         a = sides.a

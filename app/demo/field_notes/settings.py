@@ -28,6 +28,8 @@ class Settings:
     organisations: Mapping[str, Organisation]
     #: The app borrows the server's looks.
     stylesheet: Path
+    #: Where the mails are that the organisations sent; "" if nobody can tell.
+    mails: str = ""
 
     @property
     def redirect_uri(self) -> str:

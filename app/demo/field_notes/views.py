@@ -59,7 +59,8 @@ def _settings() -> Settings:
 @bp.get("/")
 def choose() -> str:
     """Before the first step: which organisation."""
-    return render_template("field_notes/choose.html", organisations=_settings().organisations)
+    settings = _settings()
+    return render_template("field_notes/choose.html", organisations=settings.organisations, mails=settings.mails)
 
 
 @bp.get("/ask/<slug>")

@@ -1,0 +1,138 @@
+"""Mails about tokens: made, ending, ended, revoked. None holds a token; each says by which characters to know it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from app.audit.log import Actor
+from app.clients.mails import find_addressed, find_recipients, page_of, why, written
+from app.clients.models import Client
+from app.languages import gettext as _
+from app.mail import links, outbox
+from app.mail.outbox import Parameters, Written
+from app.tokens import expiries
+from app.tokens.expiries import EndingToken
+from app.tokens.store import IssuedToken
+from app.usage.agents import program_in_words
+from app.words import ago, in_words
+
+
+def tell_created(client: Client, token: IssuedToken, *, name: str, hint: str, actor: Actor, now: int) -> None:
+    """Let the other admins know that somebody made a token for ``client``."""
+    _tell("token.created", token.digest.hex(), client, actor, now, name=name, hint=hint, expires_at=token.expires_at)
+
+
+def tell_all_revoked(client: Client, actor: Actor, now: int) -> None:
+    """Let the other admins, and whoever looks after it, know that all tokens of ``client`` have ended."""
+    _tell("tokens.revoked", f"{client.id}:{now}", client, actor, now)
+
+
+def parameters_of(token: EndingToken) -> Parameters:
+    """What a mail about ``token`` is kept with. It names the token by its key, which opens nothing."""
+    return {
+        "client": token.client_pk,
+        "month": token.expiry_month,
+        "digest": token.digest.hex(),
+        "name": token.name,
+        "hint": token.hint,
+        "expires_at": token.expires_at,
+    }
+
+
+@outbox.renders("token.expires")
+def _write_expires(tenant_id: int, parameters: Parameters, recipient: str) -> Written | None:
+    now = int(time.time())
+    found = find_addressed(tenant_id, parameters["client"], recipient)
+    token = expiries.find_ending(tenant_id, parameters["month"], bytes.fromhex(parameters["digest"]), now)
+    if found is None or token is None:
+        return None
+    tenant, client = found
+    day = in_words(token.expires_at)
+    make_new = links.address(tenant, "client_manager.generate_token", client_pk=client.id)
+    return written(
+        _("Token for %(client)s expires on %(day)s", client=client.name, day=day),
+        _("The token “%(name)s” (%(hint)s) stops working on %(day)s.", name=token.name, hint=token.hint, day=day)
+        + " "
+        + _last_use(tenant_id, token, now),
+        _("Make a new token: %(link)s", link=make_new),
+        _("Then put it where the old one is."),
+        why(tenant, client.id, recipient),
+    )
+
+
+def _last_use(tenant_id: int, token: EndingToken, now: int) -> str:
+    use = expiries.find_last_use(tenant_id, token.expiry_month, token.digest)
+    if use is None:
+        return _("It was never used.")
+    used_at, agent = use
+    program = program_in_words(agent)
+    if program:
+        return _("It was last used %(when)s by %(program)s.", when=ago(used_at, now), program=program)
+    return _("It was last used %(when)s.", when=ago(used_at, now))
+
+
+@outbox.renders("token.expired")
+def _write_expired(tenant_id: int, parameters: Parameters, recipient: str) -> Written | None:
+    found = find_addressed(tenant_id, parameters["client"], recipient)
+    if found is None:
+        return None
+    tenant, client = found
+    make_new = links.address(tenant, "client_manager.generate_token", client_pk=client.id)
+    name, hint, day = parameters["name"], parameters["hint"], in_words(parameters["expires_at"])
+    return written(
+        _("Token for %(client)s expired", client=client.name),
+        _("The token “%(name)s” (%(hint)s) stopped working on %(day)s.", name=name, hint=hint, day=day)
+        + " "
+        + _("Programs that still send it are refused."),
+        _("Make a new token: %(link)s", link=make_new),
+        _("Then put it where the old one is."),
+        why(tenant, client.id, recipient),
+    )
+
+
+@outbox.renders("token.created")
+def _write_created(tenant_id: int, parameters: Parameters, recipient: str) -> Written | None:
+    found = find_addressed(tenant_id, parameters["client"], recipient)
+    if found is None:
+        return None
+    tenant, client = found
+    name, hint, day = parameters["name"], parameters["hint"], in_words(parameters["expires_at"])
+    return written(
+        _("New token made by %(name)s", name=parameters["actor"]),
+        _("%(person)s made the token “%(name)s” (%(hint)s) for %(client)s. It works until %(day)s.",
+          person=parameters["actor"], name=name, hint=hint, client=client.name, day=day),
+        _("Look at it: %(link)s", link=page_of(tenant, client)),
+        why(tenant, client.id, recipient),
+    )  # fmt: skip
+
+
+@outbox.renders("tokens.revoked")
+def _write_revoked(tenant_id: int, parameters: Parameters, recipient: str) -> Written | None:
+    found = find_addressed(tenant_id, parameters["client"], recipient)
+    if found is None:
+        return None
+    tenant, client = found
+    return written(
+        _("All tokens of %(client)s revoked", client=client.name),
+        _("%(name)s revoked all tokens of %(client)s.", name=parameters["actor"], client=client.name)
+        + " "
+        + _("Connected systems need new ones."),
+        _("Look at it: %(link)s", link=page_of(tenant, client)),
+        why(tenant, client.id, recipient),
+    )
+
+
+def _tell(kind: str, what: str, client: Client, actor: Actor, now: int, **parameters: Any) -> None:
+    # Without a mail server nobody is looked up either.
+    if not outbox.can_send():
+        return
+    for user in find_recipients(client.tenant_id, client.id, actor):
+        outbox.enqueue(
+            client.tenant_id,
+            kind,
+            user.email,
+            key=f"{kind}:{what}:{user.id}",
+            parameters={"client": client.id, "actor": actor.name, **parameters},
+            now=now,
+        )

@@ -1,0 +1,229 @@
+"""Which mails there are: who gets them when what was done, and what they say. Read as they arrive."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import select, update
+
+from app.accounts import registry as accounts
+from app.accounts.models import User
+from app.clients import registry
+from app.extensions import db
+from app.mail import sender
+from app.mail.models import Mail
+from tests.client_manager.pages import CLIENTS, copyable, manage_page, submit
+from tests.mail.test_sending import BO
+from tests.world import Browser, Machine, authorize_address, now
+
+ANA, CY = "ana@acme.example", "cy@acme.example"
+
+
+@pytest.fixture
+def at_work(browser, admin):
+    """Ana, an admin, whose browser it is; Cy is one too, and Bo is not."""
+    browser.sign_in(admin)
+    return browser
+
+
+@pytest.fixture
+def colleagues(world, tenant, admin, member):
+    world.admin(tenant, CY, "Cy Fox")
+    world.run(lambda: accounts.disable_user(tenant.id, world.admin(tenant, "off@acme.example", "Off").id))
+
+
+@pytest.fixture
+def deliver(world, post_office):
+    """Send what is kept; the mails that arrived since the last time, by recipient."""
+    seen = 0
+
+    def send():
+        nonlocal seen
+        with world.app.app_context():
+            while any(not mail.sent_at and not mail.given_up_at for mail in db.session.scalars(select(Mail))):
+                sender.send_what_is_due(turn_ends=now() + 1000)
+                db.session.expire_all()
+        new, seen = post_office.mails[seen:], len(post_office.mails)
+        found = {mail.recipients[0]: mail for mail in new}
+        assert len(found) == len(new), "somebody got two"
+        return found
+
+    return send
+
+
+def own(world, client, user):
+    world.run(lambda: registry.change_owner(client.tenant.id, client.pk, user.id))
+
+
+def test_the_other_admins_hear_of_a_new_client(at_work, colleagues, deliver):
+    page = submit(at_work, f"{CLIENTS}/new", name="Power BI finance")
+    assert page.status_code == 200
+
+    (mail,) = deliver().values()
+    assert mail.recipients == [CY]
+    assert mail.subject == "New API client: Power BI finance"
+    pk = re.search(rf"{CLIENTS}/(\d+)", page.text)[1]
+    assert mail.text == (
+        "Ana Ruiz made the API client Power BI finance in Acme.\n\n"
+        f"Look at it: https://acme.example{CLIENTS}/{pk}\n\n"
+        "You get this mail because you are an admin of Acme.\n"
+    )
+
+
+def test_the_other_admins_and_the_owner_hear_of_a_new_token(world, at_work, colleagues, member, api_client, deliver):
+    own(world, api_client, member)
+    page = submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report")
+    token = copyable(page)[0]
+
+    mails = deliver()
+    assert mails.keys() == {CY, BO}
+    assert mails[CY].subject == "New token made by Ana Ruiz"
+    assert "Ana Ruiz made the token “Finance report” (" in mails[CY].text
+    assert "You get this mail because you look after this client." in mails[BO].text
+    for mail in mails.values():
+        assert token not in mail.text
+        assert token.encode() not in mail.data
+
+
+def test_they_hear_that_all_tokens_were_revoked(at_work, colleagues, api_client, deliver):
+    submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report")
+    deliver()
+    assert submit(at_work, f"{manage_page(api_client.pk)}/revoke-all").status_code == 303
+
+    (mail,) = deliver().values()
+    assert mail.recipients == [CY]
+    assert mail.subject == "All tokens of Power BI revoked"
+    assert "Ana Ruiz revoked all tokens of Power BI. Connected systems need new ones." in mail.text
+
+
+@pytest.mark.parametrize(
+    "overlap, said",
+    [
+        ("24h", r"Ana Ruiz changed the secret of Power BI\. The old one works until \d+ \w+ \d{4}, \d\d:\d\d UTC\. "),
+        ("now", r"Ana Ruiz changed the secret of Power BI\. The old secret does not work any more\. "),
+    ],
+)
+def test_they_hear_that_the_secret_was_changed(at_work, colleagues, api_client, deliver, overlap, said):
+    page = submit(at_work, f"{manage_page(api_client.pk)}/secret", overlap=overlap)
+    assert page.status_code == 200
+    secret = next(text for text in copyable(page) if text.startswith("kps"))
+
+    (mail,) = deliver().values()
+    assert mail.subject == "Secret of Power BI changed"
+    assert re.search(said, mail.text)
+    assert secret not in mail.text
+    assert secret.encode() not in mail.data
+
+
+def test_a_person_hears_of_an_app_they_let_in_once(world, tenant, browser, member, deliver):
+    app = world.oauth_app(tenant)
+    browser.sign_in(member)
+    browser.get_code(app)
+    browser.get_code(app)
+
+    (mail,) = deliver().values()
+    assert mail.recipients == [BO]
+    assert mail.subject == "New app connected to your account: Field App"
+    assert "Field App was let into your Acme account." in mail.text
+    assert "Not you? Remove it: https://acme.example/account/apps" in mail.text
+
+    ref = re.search(r"/account/apps/(\d+)/remove", browser.get("/account/apps").text)[1]
+    browser.get(f"/account/apps/{ref}/remove")
+    browser.post(f"/account/apps/{ref}/remove")
+    assert deliver() == {}
+    browser.get_code(app)
+    assert deliver().keys() == {BO}
+
+
+def test_a_person_hears_of_every_device(world, tenant, browser, member, app, deliver):
+    device_app = world.oauth_app(tenant, device_grant=True)
+    machine = Machine(app, tenant)
+    browser.sign_in(member)
+    for _ in range(2):
+        user_code = machine.authorize_device(device_app).json["user_code"]
+        browser.decide(user_code, "allow")
+
+        (mail,) = deliver().values()
+        assert mail.subject == "New device connected to your account: Field App"
+
+
+def test_nobody_hears_of_an_app_that_they_refused_or_that_the_operator_vouches_for(
+    world, tenant, browser, member, deliver
+):
+    browser.sign_in(member)
+    address = authorize_address(world.oauth_app(tenant, name="No"))
+    browser.get(address)
+    browser.post(address, {"decision": "cancel"})
+    browser.get_code(world.oauth_app(tenant, name="Ours", first_party=True))
+
+    assert deliver() == {}
+
+
+class TestWhatIsNoLongerTrue:
+    """Between the deed and the mail."""
+
+    @pytest.fixture
+    def kept(self, world, at_work, colleagues, api_client):
+        submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report")
+        with world.app.app_context():
+            assert db.session.scalars(select(Mail.recipient)).all() == [CY]
+
+    def test_the_client_is_gone(self, world, tenant, kept, api_client, deliver):
+        world.run(lambda: registry.delete_api_client(tenant.id, api_client.pk))
+        assert deliver() == {}
+
+    def test_the_person_is_turned_off(self, world, tenant, kept, deliver):
+        world.run(lambda: accounts.disable_user(tenant.id, accounts.find_user_by_email(tenant.id, CY).id))
+        assert deliver() == {}
+
+
+def test_people_of_other_tenants_hear_nothing(world, at_work, colleagues, other_tenant, api_client, deliver):
+    world.admin(other_tenant, "gus@globex.example", "Gus Berg")
+    submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report")
+
+    assert deliver().keys() == {CY}
+
+
+def test_a_name_with_a_header_in_it_is_only_a_name(world, tenant, browser, admin, colleagues, deliver):
+    client = world.client(tenant, name="Power =?utf-8?q?x=0D=0ABcc:_eve@evil.example?= BI")
+    browser.sign_in(admin)
+    submit(browser, f"{manage_page(client.pk)}/secret", overlap="now")
+
+    (mail,) = deliver().values()
+    assert mail.recipients == [CY]
+    assert mail.message["Bcc"] is None
+    assert len(mail.message.keys()) == 9
+
+
+def test_a_suspended_tenants_mails_name_no_page_that_answers_less(world, tenant, at_work, colleagues, deliver):
+    """The links lead to pages that ask for sign-in: opened by a stranger, they show nothing."""
+    submit(at_work, f"{CLIENTS}/new", name="Power BI finance")
+    (mail,) = deliver().values()
+
+    (address,) = re.findall(r"https://\S+", mail.text)
+    stranger = Browser(world.app, tenant).get(address.removeprefix("https://acme.example"))
+    assert stranger.status_code == 303
+    assert stranger.headers["Location"].startswith("/login?")
+
+
+def test_a_mail_in_the_table_holds_no_secret_and_no_token(world, at_work, colleagues, api_client):
+    token = copyable(submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report"))[0]
+    secret_page = submit(at_work, f"{manage_page(api_client.pk)}/secret", overlap="now")
+    secret = next(text for text in copyable(secret_page) if text.startswith("kps"))
+
+    with world.app.app_context():
+        kept = [f"{mail.key} {mail.parameters}" for mail in db.session.scalars(select(Mail))]
+    assert len(kept) == 2
+    assert not any(text in row for row in kept for text in (token, secret))
+
+
+def test_languages_of_two_recipients_do_not_mix(world, at_work, colleagues, member, api_client, deliver):
+    own(world, api_client, member)
+    world.run(lambda: db.session.execute(update(User).where(User.email == BO).values(language="de")))
+    submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report", lasts="2592000")
+
+    mails = deliver()
+    days = {email: re.search(r"(\d+\.? \w+ \d{4})", mail.text)[1] for email, mail in mails.items()}
+    assert re.fullmatch(r"\d+ \w+ \d{4}", days[CY])
+    assert re.fullmatch(r"\d+\. \w+ \d{4}", days[BO])
