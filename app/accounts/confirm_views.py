@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from app import credentials
-from app.accounts import session
+from app.accounts import providers, session
 from app.accounts.forms import ConfirmForm
 from app.accounts.session import login_required
 from app.accounts.views import Refusal, bp, refuse_to_wait, target_of
@@ -19,6 +19,7 @@ from app.attempts import budget
 from app.attempts.budget import TooManyAttempts
 from app.audit import log as audit
 from app.extensions import db
+from app.languages import gettext as _
 from app.tenants.current import current_tenant
 
 P = ParamSpec("P")
@@ -77,7 +78,7 @@ def _try_to_confirm() -> Refusal | None:
     """
     form = ConfirmForm()
     if not form.validate():
-        return Refusal(" ".join(form.confirm_password.errors))
+        return Refusal(" ".join(map(str, form.confirm_password.errors)))
     budgets = session.budgets_of_password(session.get_signed_in_user().email)
     try:
         right = budget.try_once(current_tenant.id, budgets, lambda: _is_right(form.confirm_password.data or "") or None)
@@ -86,13 +87,13 @@ def _try_to_confirm() -> Refusal | None:
     user, actor = session.get_signed_in_user(), session.current_actor()
     if right:
         if not session.confirm():
-            return Refusal("You were signed out meanwhile. Sign in again.")
+            return Refusal(_("You were signed out meanwhile. Sign in again."))
         audit.record(current_tenant.id, "login.confirmed", actor, target_of(user))
     else:
         audit.record(current_tenant.id, "login.failed", actor, target_of(user), "Wrong password, asked for again.")
     db.session.commit()
     g.session_is_stored = right
-    return None if right else Refusal("The password is wrong.")
+    return None if right else Refusal(_("The password is wrong."))
 
 
 def _is_right(password: str) -> bool:
@@ -122,6 +123,7 @@ def _ask(
         action=action,
         carried=carried,
         cancel=cancel,
+        offers=[offer for offer in providers.offers(current_tenant) if not offer.has_form],
     )
     response = make_response(page, refusal.status if refusal else status)
     response.headers.update(refusal.headers if refusal else {})

@@ -38,6 +38,12 @@ def find_user(tenant_id: int, user_id: int) -> User | None:
     return db.session.get(User, (tenant_id, user_id))
 
 
+def find_language(tenant_id: int, email: str) -> str:
+    """The language that the person of that address chose to read; "" for none, and for nobody."""
+    user = find_user_by_email(tenant_id, email)
+    return "" if user is None else user.language
+
+
 def list_users(tenant_id: int) -> list[User]:
     return list(db.session.scalars(select(User).where(User.tenant_id == tenant_id).order_by(User.email_key)))
 
@@ -92,8 +98,20 @@ def enable_user(tenant_id: int, user_id: int) -> None:
     _update(tenant_id, user_id, disabled=False)
 
 
-def add_session(user: User, digest: bytes, now: int, expires_at: int) -> None:
-    """Remember a browser that ``user`` just signed in with; times are epoch seconds."""
+def add_session(
+    user: User,
+    digest: bytes,
+    now: int,
+    expires_at: int,
+    *,
+    confirmed_at: int | None = None,
+    address: str | None = None,
+    agent: str = "",
+) -> None:
+    """Remember a browser that ``user`` just signed in with; times are epoch seconds.
+
+    ``confirmed_at`` is when the person last proved who they are: now, unless said otherwise.
+    """
     db.session.add(
         UserSession(
             tenant_id=user.tenant_id,
@@ -101,16 +119,22 @@ def add_session(user: User, digest: bytes, now: int, expires_at: int) -> None:
             user_id=user.id,
             user_generation=user.generation,
             signed_in_at=now,
-            confirmed_at=now,
+            confirmed_at=now if confirmed_at is None else confirmed_at,
             expires_at=expires_at,
+            seen_at=now,
+            address=address,
+            agent=agent,
         )
     )
 
 
-def find_signed_in_user(tenant_id: int, digest: bytes, now: int) -> User | None:
-    """The user of a live session; one statement. A session of another generation is over."""
+def find_signed_in_user(tenant_id: int, digest: bytes, now: int) -> tuple[User, int] | None:
+    """The user of a live session, and when it was last noted to be used; one statement.
+
+    A session of another generation is over.
+    """
     statement = (
-        select(User)
+        select(User, UserSession.seen_at)
         .join(UserSession, (UserSession.tenant_id == User.tenant_id) & (UserSession.user_id == User.id))
         .where(
             UserSession.tenant_id == tenant_id,
@@ -121,7 +145,8 @@ def find_signed_in_user(tenant_id: int, digest: bytes, now: int) -> User | None:
         )
         .execution_options(populate_existing=True)
     )
-    return db.session.scalars(statement).first()
+    found = db.session.execute(statement).first()
+    return None if found is None else (found[0], found[1])
 
 
 def find_sign_in_time(tenant_id: int, digest: bytes) -> int | None:

@@ -11,29 +11,33 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, ParamSpec, cast
 from urllib.parse import urlsplit
 
-from flask import Flask, abort, g, redirect, request, session, url_for
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import Flask, abort, current_app, g, redirect, request, session, url_for
+from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from flask.wrappers import Request
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
 
-from app import credentials
+from app import credentials, languages
 from app.accounts import registry
 from app.accounts.models import User
 from app.attempts import budget
 from app.attempts.budget import Budget
 from app.audit.log import Actor
+from app.languages import gettext as _
 from app.machine_paths import is_machine_path
 from app.tenants.current import current_tenant, find_tenant
 
 P = ParamSpec("P")
 
-#: Seconds for which a browser stays signed in.
+#: Seconds for which a browser stays signed in; the second, if the person wants to be kept signed in on it.
 SESSION_SECONDS = 12 * 3600
+KEPT_SECONDS = 30 * 86_400
 
 #: Seconds for which a password that was given counts for what is dangerous.
 CONFIRMED_SECONDS = 10 * 60
@@ -44,6 +48,17 @@ _MOST_AWAITED = 5
 
 _SESSION_ID = "sid"
 _AWAITED = "awaited"
+#: Epoch seconds until which the browser keeps the cookie; without it, until it is closed.
+_UNTIL = "until"
+
+#: Which answers of another sign-in service this browser waits for, how many of them, and for how many seconds.
+_ASKED = "asked"
+_MOST_ASKED = 2
+#: Characters of the address to go on to: a cookie has 4 kB.
+_LONGEST_NEXT = 1_200
+ASKED_SECONDS = 15 * 60
+
+_AGENT_MAX_LENGTH = 300
 
 
 class TenantSessionInterface(SecureCookieSessionInterface):
@@ -80,6 +95,10 @@ class TenantSessionInterface(SecureCookieSessionInterface):
             return None
         return None if tenant is None else super().open_session(app, request)
 
+    def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
+        until = session.get(_UNTIL)
+        return datetime.fromtimestamp(until, UTC) if isinstance(until, int) else None
+
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         tenant = find_tenant()
         if tenant is None:
@@ -97,26 +116,57 @@ def init_app(app: Flask) -> None:
     app.session_interface = TenantSessionInterface()
 
 
-def sign_in(user: User) -> None:
-    """Start a new session for ``user``; what the browser had before, CSRF token included, is over."""
+def sign_in(user: User, *, keep: bool = False, confirmed_at: int | None = None) -> None:
+    """Start a new session for ``user``; what the browser had before, CSRF token included, is over.
+
+    ``keep``: for 30 days, and after the browser was closed too. ``confirmed_at``:
+    when the person last proved who they are, if that is not now.
+    """
     now = int(time.time())
     awaited = _awaited()
     sign_out()
+    if user.language:
+        languages.remember(user.language)
     if awaited:
-        session[_AWAITED] = [[name, now] for name, _ in awaited]
+        # Who was let in by another service without a proof of now has not signed in anew.
+        is_fresh = confirmed_at is None or now - confirmed_at < CONFIRMED_SECONDS
+        session[_AWAITED] = [[name, now if is_fresh else None] for name, _before in awaited]
     session_id = credentials.new_session_id()
     session[_SESSION_ID] = session_id
-    registry.add_session(user, credentials.digest(session_id), now, now + SESSION_SECONDS)
+    expires_at = now + (KEPT_SECONDS if keep else SESSION_SECONDS)
+    if keep:
+        session[_UNTIL] = expires_at
+    registry.add_session(
+        user,
+        credentials.digest(session_id),
+        now,
+        expires_at,
+        confirmed_at=confirmed_at,
+        address=request.remote_addr,
+        agent=agent_of_request(),
+    )
     g.user = user
 
 
 def sign_out() -> None:
-    """End the browser's session, on the server and in the cookie."""
-    session_id = session.get(_SESSION_ID)
+    """End the browser's session, on the server and in the cookie. It goes on in its language."""
+    session_id, language = session.get(_SESSION_ID), languages.remembered()
     if isinstance(session_id, str):
         registry.end_session(current_tenant.id, credentials.digest(session_id))
     session.clear()
+    languages.remember(language)
     g.user = None
+
+
+def agent_of_request() -> str:
+    """What the browser calls itself, as much of it as is kept."""
+    return "".join(letter for letter in request.user_agent.string if letter.isprintable())[:_AGENT_MAX_LENGTH]
+
+
+def digest_of_session() -> bytes | None:
+    """By which the session of this request is kept; None if the browser has none."""
+    session_id = session.get(_SESSION_ID)
+    return credentials.digest(session_id) if isinstance(session_id, str) else None
 
 
 def confirm() -> bool:
@@ -139,6 +189,27 @@ def is_recently_confirmed() -> bool:
         return False
     confirmed_at = registry.find_confirmation_time(current_tenant.id, credentials.digest(session_id))
     return confirmed_at is not None and time.time() - confirmed_at < CONFIRMED_SECONDS
+
+
+def ask_another_service(next_url: str | None) -> str:
+    """Begin a sign-in that another service does: the nonce that ties its answer to this browser."""
+    nonce = credentials.new_nonce()
+    kept = next_url if next_url and len(next_url) <= _LONGEST_NEXT else None
+    asked = [credentials.digest(nonce).hex(), kept, int(time.time())]
+    session[_ASKED] = [*session.get(_ASKED, []), asked][-_MOST_ASKED:]
+    return nonce
+
+
+def take_asked(nonce: str) -> tuple[str, str | None]:
+    """The digest of ``nonce`` and where to go on, if this browser asked with it lately; else two times nothing.
+
+    It is spent by it.
+    """
+    digest, now = credentials.digest(nonce).hex(), int(time.time())
+    asked = session.get(_ASKED, [])
+    session[_ASKED] = [kept for kept in asked if kept[0] != digest]
+    found = next((kept for kept in asked if kept[0] == digest and 0 <= now - kept[2] <= ASKED_SECONDS), None)
+    return (found[0], found[1]) if found else ("", None)
 
 
 def budgets_of_password(email: str) -> tuple[Budget, ...]:
@@ -197,12 +268,9 @@ def find_sign_in_time() -> int | None:
 def find_signed_in_user() -> User | None:
     """The user of this request, looked up once."""
     if "user" not in g:
-        session_id = session.get(_SESSION_ID)
-        g.user = (
-            registry.find_signed_in_user(current_tenant.id, credentials.digest(session_id), int(time.time()))
-            if isinstance(session_id, str)
-            else None
-        )
+        digest = digest_of_session()
+        found = None if digest is None else registry.find_signed_in_user(current_tenant.id, digest, int(time.time()))
+        g.user, g.session_seen_at = found or (None, None)
     return cast("User | None", g.user)
 
 
@@ -215,8 +283,14 @@ def get_signed_in_user() -> User:
 
 
 def describe_visitor() -> dict[str, object]:
-    """For every page's frame: who is signed in. Nobody, on an error page that belongs to no tenant."""
-    return {"signed_in_user": find_signed_in_user() if g.get("tenant") else None}
+    """For every page's frame: who is signed in, and if it may hold forms.
+
+    Nobody is, and it may not, on an error page that belongs to no tenant, or to a machine.
+    """
+    return {
+        "signed_in_user": find_signed_in_user() if g.get("tenant") else None,
+        "takes_forms": bool(g.get("tenant")) and not isinstance(session, NullSession),
+    }
 
 
 def login_required(
@@ -245,7 +319,7 @@ def admin_required(
             return ask_to_sign_in()
         if not user.is_admin:
             names = ", ".join(admin.name for admin in registry.list_admins(current_tenant.id))
-            abort(403, f"Only admins can manage API clients. Your admins: {names or 'nobody yet'}.")
+            abort(403, _("Only admins may see this. Your admins: %(names)s.", names=names or _("nobody yet")))
         return view(*args, **kwargs)
 
     return guarded
@@ -277,6 +351,22 @@ def local_path(url: str | None) -> str | None:
     except ValueError:
         return None
     return None if parts.scheme or parts.netloc or parts.path.startswith("//") else url
+
+
+def page_before() -> str | None:
+    """The page of this host that led here, by the Referer: an address in the page would show what it holds."""
+    try:
+        parts = urlsplit(request.referrer or "")
+    except ValueError:
+        return None
+    if parts.netloc != request.host:
+        return None
+    try:
+        current_app.url_map.bind(request.host).match(parts.path, method="GET")
+    except HTTPException:
+        # The answer to a form, or nothing that is here.
+        return None
+    return local_path(parts.path + (f"?{parts.query}" if parts.query else ""))
 
 
 def current_actor() -> Actor:

@@ -9,22 +9,32 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, current_app, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
 
-from app import credentials
-from app.accounts import registry, session
+from app.accounts import providers, session
 from app.accounts.forms import SignInForm, SignOutForm
 from app.accounts.models import User
+from app.accounts.providers import PASSWORD, Proof
 from app.attempts import budget
 from app.attempts.budget import TooManyAttempts
 from app.audit import log as audit
 from app.audit.log import Actor, Target
 from app.extensions import db
+from app.languages import gettext as _
+from app.mail import outbox
 from app.tenants.current import current_tenant, runs_again_if_tenant_changes
 from app.words import duration
 
 log = logging.getLogger(__name__)
 
 bp = Blueprint("accounts", __name__)
+
+
+@bp.app_template_filter()
+def strong(text: str) -> Markup:
+    """``text`` for the middle of a sentence that is translated as a whole."""
+    return Markup("<strong>{}</strong>").format(text)
+
 
 _CONTINUATIONS = "keyporter.continuations"
 
@@ -55,10 +65,13 @@ class Refusal:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def refuse_to_wait(error: TooManyAttempts) -> Refusal:
+def refuse_to_wait(error: TooManyAttempts, *, may_reset: bool = False) -> Refusal:
     """The answer to a try that was not even evaluated; it says nothing of the account, nor whether there is one."""
     log.info("%s", error)
-    text = f"Too many tries. Wait {duration(error.retry_after)}."
+    if may_reset:
+        text = _("Too many tries. Wait %(time)s, or reset your password.", time=duration(error.retry_after))
+    else:
+        text = _("Too many tries. Wait %(time)s.", time=duration(error.retry_after))
     return Refusal(text, 429, {"Retry-After": str(error.retry_after)})
 
 
@@ -93,8 +106,8 @@ def sign_in() -> ResponseReturnValue:
         g.form_action = continuation.form_action
     form = SignInForm(email=(continuation and continuation.login_hint) or (signed_in.email if signed_in else ""))
     refusal = None
-    if form.validate_on_submit():
-        refusal = _try_to_sign_in(form.email.data or "", form.password.data or "")
+    if providers.takes(current_tenant, "password") and form.validate_on_submit():
+        refusal = _try_to_sign_in(form.email.data or "", form.password.data or "", keep=form.remember.data)
         if refusal is None:
             return redirect(next_url or url_for("accounts.start"), 303)
     page = render_template(
@@ -103,6 +116,7 @@ def sign_in() -> ResponseReturnValue:
         error=refusal.text if refusal else None,
         continue_to=continuation.app_name if continuation else None,
         signed_in=signed_in,
+        offers=providers.offers(current_tenant),
     )
     if refusal is not None:
         return page, refusal.status, refusal.headers
@@ -121,41 +135,38 @@ def sign_out() -> ResponseReturnValue:
     return redirect(session.local_path(request.args.get("next")) or url_for("accounts.sign_in"), 303)
 
 
-def _try_to_sign_in(email: str, password: str) -> Refusal | None:
+def _try_to_sign_in(email: str, password: str, *, keep: bool) -> Refusal | None:
     """Sign in whoever that is and return None, or say why not."""
     budgets = session.budgets_of_password(email)
     try:
         user = budget.try_once(current_tenant.id, budgets, lambda: _authenticate(email, password))
     except TooManyAttempts as error:
-        return refuse_to_wait(error)
+        return refuse_to_wait(error, may_reset=outbox.can_send())
     if user is not None:
-        session.sign_in(user)
+        session.sign_in(user, keep=keep)
         audit.record(current_tenant.id, "login.ok", session.current_actor(), target_of(user))
     db.session.commit()
-    return None if user else Refusal("Email or password is wrong.")
+    return None if user else Refusal(_("Email or password is wrong."))
 
 
 def _authenticate(email: str, password: str) -> User | None:
-    user = registry.find_user_by_email(current_tenant.id, email)
-    right = credentials.check_password(password, user.password_hash if user else None)
-    if user is not None and right and not user.disabled:
-        return user
+    proof = PASSWORD.authenticate(current_tenant, {"email": email, "password": password})
+    if proof.user is None:
+        record_failure(proof)
+    return proof.user
+
+
+def record_failure(proof: Proof) -> None:
+    """Note in the audit log that somebody did not get in, and why."""
     # Written for an unknown user too: who waits for the answer would notice a commit that is missing.
     audit.record(
         current_tenant.id,
         "login.failed",
         Actor("system", "sign-in", address=request.remote_addr, request_id=g.get("request_id")),
         # The typed address may be a password typed into the wrong field: it is kept only if it is a user's.
-        Target("user", "unknown") if user is None else target_of(user),
-        _why_failed(user, right=right),
+        Target("user", "unknown") if proof.about is None else target_of(proof.about),
+        proof.reason,
     )
-    return None
-
-
-def _why_failed(user: User | None, *, right: bool) -> str:
-    if user is None:
-        return "No user has that address."
-    return "The user is disabled." if right else "Wrong password."
 
 
 def target_of(user: User) -> Target:
