@@ -9,7 +9,12 @@ from flask import Blueprint, abort
 from app.audit.log import Target
 from app.clients import registry
 from app.clients.models import Client
-from app.tokens.store import COUNT_LIMIT
+from app.languages import gettext as _
+from app.languages import ngettext
+from app.tenants.registry import TenantSettings
+from app.tokens.store import LiveCount
+from app.usage.agents import program_in_words
+from app.words import number
 
 bp = Blueprint("client_manager", __name__, url_prefix="/settings/app/api-clients")
 
@@ -17,6 +22,9 @@ bp = Blueprint("client_manager", __name__, url_prefix="/settings/app/api-clients
 PAGE_SIZE = 50
 
 _PAGE = re.compile(r"[1-9][0-9]{0,5}")
+
+
+bp.add_app_template_filter(program_in_words, "program")
 
 
 def find_or_404(tenant_id: int, client_pk: int) -> Client:
@@ -37,8 +45,26 @@ def page_number(text: str | None) -> int:
     return int(text) if text and _PAGE.fullmatch(text) else 1
 
 
-def tokens_in_words(count: int) -> str:
+def lifetime_of(client: Client, tenant: TenantSettings) -> int:
+    """Seconds that a token lives which the program asks for: its own setting or the tenant's, never above the most."""
+    return min(client.token_lifetime or tenant.token_lifetime, tenant.token_lifetime_max)
+
+
+def tokens_in_words(live: LiveCount) -> str:
     """``2 tokens``; the count stops at a limit, and then says so."""
-    if count >= COUNT_LIMIT:
-        return f"{COUNT_LIMIT:,} or more tokens"
-    return f"{count:,} token{'' if count == 1 else 's'}"
+    return ngettext("%(count)s token", "%(count)s tokens", live.count, count=at_least(live.count, live.is_all))
+
+
+@bp.app_template_filter("at_least")
+def at_least(count: int, is_all: bool) -> str:
+    """``1,204``, or ``1,000 or more``: where counting stops is no number that anybody should read much into."""
+    if is_all:
+        return number(count)
+    return _("%(count)s or more", count=number(count if count < 1000 else count // 1000 * 1000))
+
+
+def tokens_in_english(live: LiveCount) -> str:
+    """The same for the audit log, which has one language."""
+    if not live.is_all:
+        return f"{live.count if live.count < 1000 else live.count // 1000 * 1000:,} or more tokens"
+    return f"{live.count:,} token{'' if live.count == 1 else 's'}"

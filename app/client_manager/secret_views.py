@@ -12,14 +12,16 @@ from app.accounts.session import admin_required, current_actor
 from app.audit import log as audit
 from app.client_manager import sent_forms
 from app.client_manager.blueprint import bp, find_or_404, target_of, tokens_in_words
+from app.client_manager.credential_files import credential_files
 from app.client_manager.forms import ChangeSecretForm, attach
-from app.clients import registry
+from app.client_manager.token_views import revoke_all_tokens
+from app.clients import mails, registry
 from app.clients.models import Client
 from app.clients.rules import ClientError
 from app.extensions import db
 from app.tenants.current import current_tenant
-from app.tokens import store
 
+#: For the audit log.
 _STOPS = {
     "now": "The old secret stopped at once.",
     "1h": "The old secret stops in 1 hour.",
@@ -59,7 +61,7 @@ def _ask(client: Client, form: ChangeSecretForm) -> str:
 def _change(client: Client, form: ChangeSecretForm) -> Response:
     now = int(time.time())
     overlap = registry.OVERLAPS[form.overlap.data]
-    registry.rotate_secret(client, form.checked_secret, overlap=overlap, now=now)
+    registry.rotate_secret(client, form.checked_secret, overlap=overlap, now=now, expires_at=form.checked_expiry)
     audit.record(
         current_tenant.id,
         "client.secret_rotated",
@@ -67,24 +69,18 @@ def _change(client: Client, form: ChangeSecretForm) -> Response:
         target_of(client),
         _STOPS[form.overlap.data],
     )
-    revoked = _revoke_all(client, now) if form.revoke_tokens.data else None
+    mails.tell_secret_changed(client, current_actor(), now + overlap if overlap else None, now)
+    revoked = revoke_all_tokens(client, now) if form.revoke_tokens.data else None
     db.session.commit()
     sent_forms.remember(session, form.form_id.data)
     page = render_template(
         "client_manager/secret_changed.html",
         client=client,
         secret=form.checked_secret.text,
+        files=credential_files(current_tenant.base_url, client.name, client.client_id, form.checked_secret.text),
         stops_at=now + overlap if overlap else None,
-        revoked=revoked,
+        revoked=tokens_in_words(revoked) if revoked is not None else None,
     )
     response = make_response(page)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _revoke_all(client: Client, now: int) -> str:
-    counts = store.count_live_tokens(current_tenant.id, [client.id], now)
-    revoked = tokens_in_words(counts.get(client.id, (0, None))[0])
-    registry.revoke_all(current_tenant.id, client.id)
-    audit.record(current_tenant.id, "client.tokens_revoked", current_actor(), target_of(client), f"{revoked} revoked.")
-    return revoked

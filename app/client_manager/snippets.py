@@ -11,6 +11,8 @@ import shlex
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
+from app.languages import ngettext
+
 #: Stands where a program's author puts the secret.
 SECRET_PLACEHOLDER = "YOUR_SECRET"
 
@@ -125,6 +127,41 @@ in
     Source"""
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How a token that a person made is used, in four languages; none of them has it in it."""
+
+    curl: str
+    python: str
+    javascript: str
+    power_query: str
+
+
+def use_of_token(base_url: str) -> Use:
+    """The pieces for a token of the tenant at ``base_url``."""
+    address = f"{base_url}/{SAMPLE_API_PATH}"
+    curl = f'curl -s {shlex.quote(address)} -H "Authorization: Bearer $ACCESS_TOKEN"'
+    python = f"""\
+import os
+
+import requests
+
+answer = requests.get(
+    {json.dumps(address)},
+    headers={{"Authorization": "Bearer " + os.environ["ACCESS_TOKEN"]}},
+    timeout=10,
+)
+answer.raise_for_status()
+data = answer.json()"""
+    javascript = f"""\
+const answer = await fetch({json.dumps(address)}, {{
+  headers: {{ Authorization: "Bearer " + process.env.ACCESS_TOKEN }},
+}});
+if (!answer.ok) throw new Error(await answer.text());
+const data = await answer.json();"""
+    return Use(curl, python, javascript, power_query_with_token(base_url))
+
+
 def raw_http(base_url: str, client_id: str) -> str:
     """The seven lines that every program comes down to, with the length of exactly this body."""
     body = urlencode({"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET_PLACEHOLDER})
@@ -148,11 +185,19 @@ def answer(lifetime: int) -> str:
 
 def lifetime_in_words(seconds: int) -> str:
     """``1 year``, ``90 days``, ``1 hour``: the largest unit that says it exactly."""
-    for size, unit in ((31_536_000, "year"), (86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size and seconds % size == 0:
-            count = seconds // size
-            return f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{seconds} seconds"
+    if _is_whole(seconds, 31_536_000):
+        return ngettext("%(num)s year", "%(num)s years", seconds // 31_536_000)
+    if _is_whole(seconds, 86_400):
+        return ngettext("%(num)s day", "%(num)s days", seconds // 86_400)
+    if _is_whole(seconds, 3600):
+        return ngettext("%(num)s hour", "%(num)s hours", seconds // 3600)
+    if _is_whole(seconds, 60):
+        return ngettext("%(num)s minute", "%(num)s minutes", seconds // 60)
+    return ngettext("%(num)s second", "%(num)s seconds", seconds)
+
+
+def _is_whole(seconds: int, unit: int) -> bool:
+    return seconds >= unit and seconds % unit == 0
 
 
 def verify_curl(base_url: str, token: str) -> str:

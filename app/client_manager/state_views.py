@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from flask import flash, redirect, render_template, request, url_for
@@ -10,32 +11,35 @@ from flask.typing import ResponseReturnValue
 from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
 from app.audit import log as audit
-from app.client_manager.blueprint import bp, find_or_404, target_of, tokens_in_words
+from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, target_of, tokens_in_words
 from app.client_manager.forms import DeleteClientForm
 from app.clients import registry
 from app.extensions import db
+from app.languages import gettext as _
+from app.languages import lazy_gettext as _l
 from app.tenants.current import current_tenant
 from app.tokens import store
 
 _EVENTS_IN_WORDS = {
-    "client.created": "Created the client",
-    "client.changed": "Changed the client",
-    "client.secret_rotated": "Changed the secret",
-    "client.tokens_revoked": "Revoked all tokens",
-    "client.disabled": "Turned the client off",
-    "client.enabled": "Turned the client on",
-    "token.issued": "Generated a token",
-    "token.revoked": "Revoked a token",
+    "client.created": _l("Created the client"),
+    "client.changed": _l("Changed the client"),
+    "client.secret_rotated": _l("Changed the secret"),
+    "client.tokens_revoked": _l("Revoked all tokens"),
+    "client.disabled": _l("Turned the client off"),
+    "client.enabled": _l("Turned the client on"),
+    "client.deleted": _l("Deleted the client"),
+    "token.issued": _l("Generated a token"),
+    "token.revoked": _l("Revoked a token"),
 }
 
-#: How many events the activity page shows.
-_MOST_EVENTS = 100
+#: Time and id of an event, as an address says them.
+_CURSOR = re.compile(r"(0|[1-9][0-9]{0,11})-([1-9][0-9]{0,18})")
 
 
 @bp.app_template_filter("event_in_words")
 def event_in_words(event: str) -> str:
     """What somebody did, as the activity tells it; an event without words keeps its name."""
-    return _EVENTS_IN_WORDS.get(event, event)
+    return str(_EVENTS_IN_WORDS.get(event, event))
 
 
 @bp.post("/<row_id:client_pk>/turn-off")
@@ -47,7 +51,7 @@ def turn_off(client_pk: int) -> ResponseReturnValue:
         registry.disable(client)
         audit.record(current_tenant.id, "client.disabled", current_actor(), target_of(client))
         db.session.commit()
-    flash(f"“{client.name}” is turned off.")
+    flash(_("“%(name)s” is turned off.", name=client.name))
     return redirect(url_for(".show_client", client_pk=client.id), 303)
 
 
@@ -59,7 +63,7 @@ def turn_on(client_pk: int) -> ResponseReturnValue:
         registry.enable(client)
         audit.record(current_tenant.id, "client.enabled", current_actor(), target_of(client))
         db.session.commit()
-    flash(f"“{client.name}” is turned on. Its tokens work again.")
+    flash(_("“%(name)s” is turned on. Its tokens work again.", name=client.name))
     return redirect(url_for(".show_client", client_pk=client.id), 303)
 
 
@@ -75,19 +79,30 @@ def delete_client(client_pk: int) -> ResponseReturnValue:
         name = client.name
         registry.delete_api_client(current_tenant.id, client.id)
         db.session.commit()
-        flash(f"“{name}” is deleted.")
+        flash(_("“%(name)s” is deleted.", name=name))
         return redirect(url_for(".list_clients"), 303)
     counts = store.count_live_tokens(current_tenant.id, [client.id], int(time.time()))
-    count, _next_expiry = counts.get(client.id, (0, None))
-    page = render_template(
-        "client_manager/delete.html", form=form, client=client, tokens=tokens_in_words(count) if count else ""
-    )
+    live = counts.get(client.id, store.LiveCount())
+    tokens = tokens_in_words(live) if live.count else ""
+    page = render_template("client_manager/delete.html", form=form, client=client, tokens=tokens)
     return page, 422 if request.method == "POST" else 200
 
 
 @bp.get("/<row_id:client_pk>/activity")
 @admin_required
 def show_activity(client_pk: int) -> ResponseReturnValue:
+    """What was done to the client, newest first, a page at a time."""
     client = find_or_404(current_tenant.id, client_pk)
-    events = audit.list_events(current_tenant.id, target_kind="client", target_id=client.id, most=_MOST_EVENTS)
-    return render_template("client_manager/activity.html", client=client, events=events, most=_MOST_EVENTS)
+    match = _CURSOR.fullmatch(request.args.get("before", ""))
+    before = (int(match[1]), min(int(match[2]), 2**63 - 1)) if match else None
+    found = audit.list_events(
+        current_tenant.id, target_kind="client", target_id=client.id, before=before, most=PAGE_SIZE + 1
+    )
+    events = found[:PAGE_SIZE]
+    return render_template(
+        "client_manager/activity.html",
+        client=client,
+        events=events,
+        is_first=before is None,
+        next=f"{events[-1].at}-{events[-1].id}" if len(found) > PAGE_SIZE else None,
+    )

@@ -5,50 +5,74 @@ from __future__ import annotations
 import json
 import time
 
-from flask import Response, abort, flash, make_response, redirect, render_template, request, session, url_for
+from flask import Response, flash, jsonify, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from app import credentials
 from app.accounts.confirm_views import recently_confirmed
-from app.accounts.session import admin_required, current_actor
+from app.accounts.models import User
+from app.accounts.session import admin_required, current_actor, get_signed_in_user
 from app.audit import log as audit
 from app.client_manager import sent_forms, snippets
-from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, page_number, target_of
-from app.client_manager.forms import CreateClientForm, EditForm, attach
-from app.clients import registry
+from app.client_manager import store as lists
+from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, lifetime_of, page_number, target_of
+from app.client_manager.credential_files import credential_files
+from app.client_manager.forms import CreateClientForm, EditForm, LimitsForm, attach
+from app.client_manager.problems import words_of
+from app.client_manager.token_views import list_tokens_with_uses
+from app.clients import mails, registry, rules
 from app.clients.models import Client
-from app.clients.rules import ID_TAKEN_MESSAGE, ClientError
+from app.clients.rules import ClientError
+from app.credentials import StoredSecret
 from app.extensions import db
-from app.oauth.server import lifetime_of
+from app.languages import gettext as _
+from app.mail import outbox
+from app.tenants import registry as tenants
 from app.tenants.current import current_tenant
+from app.tenants.models import Scope
 from app.tokens import store
+from app.usage import store as usage
+from app.usage.store import Use
 
 #: Longer than any name; what is beyond finds nothing anyway.
 _SEARCH_MAX_LENGTH = 100
-#: How many events the manage page shows of the activity.
+#: Tokens that the list counts of each client.
+_COUNTED_PER_CLIENT = 1_000
+#: How many events and problems the manage page shows.
 _LATEST_EVENTS = 5
+_LATEST_PROBLEMS = 20
+_PROBLEM_SECONDS = 7 * 86_400
 
 
 @bp.get("")
 @admin_required
 def list_clients() -> ResponseReturnValue:
-    """A page of the tenant's API clients, with how many tokens each of them has."""
-    search = _search_text()
+    """A page of the tenant's API clients, with how many tokens each of them has and when it was last used."""
+    now = int(time.time())
+    search, show = _search_text(), request.args.get("show", "all")
+    show = show if show in lists.SHOW else "all"
     page = page_number(request.args.get("page"))
-    clients = registry.list_api_clients(
-        current_tenant.id, search=search, offset=(page - 1) * PAGE_SIZE, most=PAGE_SIZE + 1
+    found = lists.list_clients(
+        current_tenant.id, now, show=show, search=search, offset=(page - 1) * PAGE_SIZE, most=PAGE_SIZE + 1
     )
-    shown = clients[:PAGE_SIZE]
-    counts = store.count_live_tokens(current_tenant.id, [client.id for client in shown], int(time.time()))
+    clients = found[:PAGE_SIZE]
+    pks = [client.id for client in clients]
     return render_template(
         "client_manager/list.html",
-        clients=shown,
-        counts=counts,
-        # The limit is one for all: once it is reached, a client without a count may have tokens all the same.
-        all_counted=sum(count for count, _next_expiry in counts.values()) < store.COUNT_LIMIT,
+        clients=clients,
+        counts=store.count_live_tokens(current_tenant.id, pks, now, most=_COUNTED_PER_CLIENT),
+        uses=usage.find_client_uses(current_tenant.id, pks),
+        expiring=store.list_expiring_tokens(current_tenant.id, now, now + lists.SOON, most=6),
+        safety=lists.count_what_is_unsafe(current_tenant.id, now),
+        client_count=lists.count_clients(current_tenant.id, now, show=show, search=search),
+        count_limit=lists.CLIENT_COUNT_LIMIT,
+        now=now,
+        soon=now + lists.SOON,
+        can_mail=outbox.can_send(),
+        show=show,
         search=search,
         page=page,
-        has_more=len(clients) > PAGE_SIZE,
+        has_more=len(found) > PAGE_SIZE,
     )
 
 
@@ -67,20 +91,33 @@ def create_client() -> ResponseReturnValue:
     The answer to the POST is the page with the secret: a redirect to it would
     have to keep the secret somewhere.
     """
-    form = CreateClientForm()
+    form = CreateClientForm(data={"owner": get_signed_in_user().email})
+    catalogue = _prepare(form)
     if request.method != "POST":
-        return render_template("client_manager/create.html", form=form)
+        return _ask_for_client(form, catalogue)
     if sent_forms.was_sent(session, form.form_id.data):
         return _already_created(form)
     if "new" in request.form:
-        return _offer_new(form, request.form["new"])
+        return _offer_new(form, catalogue, request.form["new"])
     if form.validate():
         try:
             return _create(form)
         except ClientError as error:
             attach(form, _with_suggestion(error, form.client_id.data))
     form.hide_typed_secret()
-    return render_template("client_manager/create.html", form=form), 422
+    return _ask_for_client(form, catalogue), 422
+
+
+def _prepare(form: LimitsForm) -> dict[str, Scope]:
+    """Let ``form`` ask for what this tenant has; returns the tenant's catalogue of scopes, by name."""
+    offered = tenants.list_scopes(current_tenant.id) if current_tenant.scopes else []
+    catalogue = {scope.name: scope for scope in offered}
+    form.prepare(current_tenant.id, catalogue)
+    return catalogue
+
+
+def _ask_for_client(form: CreateClientForm, catalogue: dict[str, Scope]) -> str:
+    return render_template("client_manager/create.html", form=form, catalogue=catalogue)
 
 
 def _create(form: CreateClientForm) -> Response:
@@ -91,19 +128,31 @@ def _create(form: CreateClientForm) -> Response:
         description=form.description.data or "",
         client_id=form.client_id.data,
         secret=form.checked_secret.stored,
+        scope=form.checked_scope,
+        networks=form.checked_networks,
+        expires_at=form.checked_expiry,
         created_by=actor.name,
         now=int(time.time()),
     )
+    if form.checked_owner is not None:
+        registry.change_owner(current_tenant.id, client.id, form.checked_owner.id)
     audit.record(current_tenant.id, "client.created", actor, target_of(client), client.name)
+    mails.tell_created(client, actor, client.created_at)
     db.session.commit()
     sent_forms.remember(session, form.form_id.data)
-    page = render_template("client_manager/created.html", client=client, secret=form.checked_secret.text)
+    secret = form.checked_secret.text
+    page = render_template(
+        "client_manager/created.html",
+        client=client,
+        secret=secret,
+        files=credential_files(current_tenant.base_url, client.name, client.client_id, secret),
+    )
     response = make_response(page)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _offer_new(form: CreateClientForm, what: str) -> str:
+def _offer_new(form: CreateClientForm, catalogue: dict[str, Scope], what: str) -> str:
     """The form again, as it was sent, with a new random ID or secret in it."""
     form.hide_typed_secret()
     if what == "id":
@@ -111,7 +160,7 @@ def _offer_new(form: CreateClientForm, what: str) -> str:
     if what == "secret":
         form.offer_new_secret()
         form.secret_replaced = False
-    return render_template("client_manager/create.html", form=form)
+    return _ask_for_client(form, catalogue)
 
 
 def _already_created(form: CreateClientForm) -> ResponseReturnValue:
@@ -125,107 +174,182 @@ def _already_created(form: CreateClientForm) -> ResponseReturnValue:
 
 def _with_suggestion(error: ClientError, client_id: str) -> ClientError:
     """``error``, with an ID that is free if it says that one is taken."""
-    if str(error) != ID_TAKEN_MESSAGE:
+    if str(error) != str(rules.ID_TAKEN_MESSAGE):
         return error
+    return ClientError(error.field, _("%(error)s Try %(free)s.", error=error, free=_free_id(client_id)))
+
+
+def _free_id(client_id: str) -> str:
     for number in range(2, 12):
         suffix = f"-{number}"
         free = client_id[: 64 - len(suffix)] + suffix
         if registry.find_client_by_id(current_tenant.id, free) is None:
-            return ClientError(error.field, f"{error} Try {free}.")
-    return ClientError(error.field, f"{error} Try {credentials.new_client_id()}.")
+            return free
+    return credentials.new_client_id()
+
+
+@bp.get("/check-id")
+@admin_required
+def check_client_id() -> ResponseReturnValue:
+    """For the script of the forms: what is wrong with a client ID that somebody is typing, in words, or nothing."""
+    client_id = request.args.get("client_id", "").strip()
+    message = ""
+    try:
+        rules.check_client_id(client_id)
+        if client_id != request.args.get("own") and registry.find_client_by_id(current_tenant.id, client_id):
+            message = str(_with_suggestion(ClientError("client_id", rules.ID_TAKEN_MESSAGE), client_id))
+    except ClientError as error:
+        message = str(error)
+    response = jsonify(message=message)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @bp.get("/<row_id:client_pk>")
 @admin_required
 def show_client(client_pk: int) -> ResponseReturnValue:
-    """Everything about one client: its tokens, its ID, and how a program asks for a token."""
+    """Everything about one client: its tokens, its ID and secret, how a program asks for a token, what went wrong."""
     now = int(time.time())
     client = find_or_404(current_tenant.id, client_pk)
-    registered = registry.find_registered_client(current_tenant.id, client.client_id, now)
-    if registered is None:
-        abort(404)
-    page = page_number(request.args.get("page"))
-    tokens = store.list_live_tokens(
-        current_tenant.id,
-        client.id,
-        now,
-        self_made=False,
-        offset=(page - 1) * PAGE_SIZE,
-        most=PAGE_SIZE + 1,
-    )
-    count, _next_expiry = store.count_live_tokens(current_tenant.id, [client.id], now).get(client.id, (0, None))
-    has_more = len(tokens) > PAGE_SIZE
+    tokens = list_tokens_with_uses(client, now, self_made=False)
+    live = store.count_live_tokens(current_tenant.id, [client.id], now).get(client.id, store.LiveCount())
+    current_use, old_use = _find_secret_uses(client)
+    problems = usage.list_problems(current_tenant.id, client.id, now - _PROBLEM_SECONDS, most=_LATEST_PROBLEMS)
     return render_template(
         "client_manager/show.html",
         client=client,
+        owner=registry.find_owner(current_tenant.id, client.id),
+        scope_words=_scopes_in_words(client),
         now=now,
-        tokens=tokens[:PAGE_SIZE],
-        token_count=count,
-        # Known only where all the others are on this page.
-        self_made_count=None if has_more or page > 1 else count - len(tokens),
-        page=page,
-        has_more=has_more,
-        guide=snippets.guide(current_tenant.base_url, client.client_id, lifetime_of(registered)),
+        soon=now + lists.SOON,
+        tokens=tokens,
+        live=live,
+        secret_use=current_use,
+        old_secret_use=old_use,
+        lifetime=snippets.lifetime_in_words(lifetime_of(client, current_tenant)),
+        guide=snippets.guide(current_tenant.base_url, client.client_id, lifetime_of(client, current_tenant)),
+        problems=[(problem, words_of(problem)) for problem in problems],
         events=audit.list_events(current_tenant.id, target_kind="client", target_id=client.id, most=_LATEST_EVENTS),
     )
+
+
+def _find_secret_uses(client: Client) -> tuple[Use | None, Use | None]:
+    """When the current secret was last used, and the one before it."""
+    uses = usage.find_secret_uses(current_tenant.id, client.id)
+    kept = (
+        (client.secret_algorithm, client.secret_value),
+        (client.old_secret_algorithm, client.old_secret_value),
+    )
+    current, old = (
+        uses.get(credentials.fingerprint(StoredSecret(algorithm, value))) if algorithm and value else None
+        for algorithm, value in kept
+    )
+    return current, old
+
+
+def _scopes_in_words(client: Client) -> list[str]:
+    """What the client may do; none is everything."""
+    if not client.scope:
+        return []
+    words = {scope.name: scope.words for scope in tenants.list_scopes(current_tenant.id)}
+    return [words.get(name) or name for name in client.scope.split()]
 
 
 @bp.route("/<row_id:client_pk>/edit", methods=["GET", "POST"])
 @admin_required
 def edit_client(client_pk: int) -> ResponseReturnValue:
-    """Change the name, the description or the client ID. Tokens go on."""
+    """Change what people read of the client, its ID, and its limits. Tokens go on."""
     client = find_or_404(current_tenant.id, client_pk)
-    form, now_there = EditForm(obj=client), _mark_of_details(client)
+    owner = registry.find_owner(current_tenant.id, client.id)
+    form, now_there = _edit_form(client, owner), _mark_of_details(client, owner)
+    catalogue = _prepare(form)
     if request.method != "POST":
         form.seen.data = now_there
-        return render_template("client_manager/edit.html", form=form, client=client)
+        return render_template("client_manager/edit.html", form=form, client=client, catalogue=catalogue)
     if form.seen.data != now_there:
-        return _show_what_is_there(form, client, now_there)
+        _say_what_is_there(form, client, now_there)
+        return render_template("client_manager/edit.html", form=form, client=client, catalogue=catalogue), 409
     if form.validate():
         try:
-            _edit(client, form)
+            _edit(client, owner, form)
         except ClientError as error:
             attach(form, _with_suggestion(error, form.client_id.data))
         else:
-            flash("Saved.")
+            flash(_("Saved."))
             return redirect(url_for(".show_client", client_pk=client.id), 303)
-    return render_template("client_manager/edit.html", form=form, client=client), 422
+    return render_template("client_manager/edit.html", form=form, client=client, catalogue=catalogue), 422
 
 
-def _mark_of_details(client: Client) -> str:
+def _edit_form(client: Client, owner: User | None) -> EditForm:
+    return EditForm(
+        data={
+            "name": client.name,
+            "description": client.description,
+            "client_id": client.client_id,
+            "owner": owner.email if owner else "",
+            "networks": "\n".join(client.networks.split()),
+            "access": "some" if client.scope else "all",
+            "scopes": client.scope.split(),
+        }
+    )
+
+
+def _mark_of_details(client: Client, owner: User | None) -> str:
     """By which a form knows whether the details are still those it was shown with."""
-    return credentials.digest(json.dumps([client.name, client.description, client.client_id])).hex()
+    details = [client.name, client.description, client.client_id, client.networks, client.scope]
+    return credentials.digest(json.dumps([*details, owner.id if owner else None])).hex()
 
 
-def _show_what_is_there(form: EditForm, client: Client, now_there: str) -> ResponseReturnValue:
+def _say_what_is_there(form: EditForm, client: Client, now_there: str) -> None:
     """Two admins edit one client: the second one's form would quietly take back what the first one changed."""
     form.validate()
     form.seen.data = now_there
-    now_called = f"It is called “{client.name}” now, with the ID {client.client_id}."
     form.seen.errors = [
-        f"Somebody else changed this client while this page was open. {now_called} Check, then save again."
+        _(
+            "Somebody else changed this client while this page was open. It is called “%(name)s” now, with the ID "
+            "%(client_id)s. Check, then save again.",
+            name=client.name,
+            client_id=client.client_id,
+        )
     ]
-    return render_template("client_manager/edit.html", form=form, client=client), 409
 
 
-def _edit(client: Client, form: EditForm) -> None:
-    before = (client.name, client.description, client.client_id)
+def _edit(client: Client, owner: User | None, form: EditForm) -> None:
+    before = _details_of(client, owner)
     if form.client_id.data != client.client_id:
         if any(credentials.matches(form.client_id.data, known) for known in client.known_secrets()):
             # An ID stands in addresses and logs.
-            raise ClientError("client_id", "The ID must differ from the secret.")
+            raise ClientError("client_id", _("The ID must differ from the secret."))
         registry.change_client_id(client, form.client_id.data)
     registry.rename(client, form.name.data, form.description.data or "")
-    after = (client.name, client.description, client.client_id)
+    if form.checked_networks != client.networks:
+        registry.change_networks(client, form.checked_networks)
+    if "scopes" in form and form.checked_scope != client.scope:
+        # What it gets by default stays among what it may have.
+        default = set(client.default_scope.split()) & set(form.checked_scope.split())
+        registry.change_scopes(client, form.checked_scope, " ".join(sorted(default)))
+    if form.checked_owner != owner:
+        registry.change_owner(client.tenant_id, client.id, form.checked_owner.id if form.checked_owner else None)
+    after = _details_of(client, form.checked_owner)
     if before != after:
         audit.record(current_tenant.id, "client.changed", current_actor(), target_of(client), _what(before, after))
         db.session.commit()
 
 
-def _what(before: tuple[str, str, str], after: tuple[str, str, str]) -> str:
+def _details_of(client: Client, owner: User | None) -> dict[str, str]:
+    return {
+        "Name": client.name,
+        "Description": client.description,
+        "Client ID": client.client_id,
+        "Looked after by": owner.email if owner else "nobody",
+        "Networks": client.networks or "all",
+        "Scopes": client.scope or "everything",
+    }
+
+
+def _what(before: dict[str, str], after: dict[str, str]) -> str:
     """What changed, for the audit log."""
-    changes = []
-    for label, old, new in zip(("Name", "Description", "Client ID"), before, after, strict=True):
-        if old != new:
-            changes.append(label if label == "Description" else f"{label}: {old} -> {new}")
-    return "; ".join(changes)
+    changes = [label for label in before if before[label] != after[label]]
+    return "; ".join(
+        label if label == "Description" else f"{label}: {before[label]} -> {after[label]}" for label in changes
+    )

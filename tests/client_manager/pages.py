@@ -74,8 +74,28 @@ def send(browser: Browser, path: str, page: TestResponse, **typed: str) -> TestR
 
 
 def copyable(page: TestResponse) -> list[str]:
-    """Everything on the page that has a copy button, in order."""
-    return [html.unescape(text) for text in re.findall(r"<code[^>]*data-value>(.*?)</code>", page.text, re.DOTALL)]
+    """Everything on the page that has a copy button, in order, save for files."""
+    return _values(_FILE.sub("", page.text))
+
+
+def files_of(page: TestResponse) -> dict[str, str]:
+    """The files that the page offers, by what they are called."""
+    names = re.findall(r'data-download="([^"]+)"', page.text)
+    return dict(zip(names, _values("".join(_FILE.findall(page.text))), strict=True))
+
+
+_FILE = re.compile(r'<details class="file">.*?</details>', re.DOTALL)
+
+
+def _values(text: str) -> list[str]:
+    return [html.unescape(value) for value in re.findall(r"<code[^>]*data-value>(.*?)</code>", text, re.DOTALL)]
+
+
+def words_of(page: TestResponse) -> str:
+    """What a person reads, without tags, on one line."""
+    body = page.text.split("<main", 1)[-1].partition(">")[2]
+    apart = re.sub(r"</?(?:d[dlt]|div|li|p|t[dhr]|h\d|br|option|label|summary)\b[^>]*>", " ", body)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", apart)).split())
 
 
 def pk_of(page: TestResponse) -> int:

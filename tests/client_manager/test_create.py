@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+import subprocess
 import threading
 
 import pytest
 
 from app.clients import registry
 from app.credentials import is_generated_secret
-from tests.client_manager.pages import CLIENTS, copyable, form_of, pk_of, send, submit
+from tests.client_manager.pages import CLIENTS, copyable, files_of, form_of, pk_of, send, submit, words_of
 from tests.world import ClientHandle
 
 NEW = f"{CLIENTS}/new"
@@ -142,7 +146,7 @@ def test_a_mistake_is_named_beside_its_field_and_nothing_is_made(at_work, rows):
         page = submit(at_work, NEW, **typed)
 
         assert page.status_code == 422, typed
-        assert page.text.count(message) == 2, typed  # in the summary and beside the field
+        assert words_of(page).count(message) == 2, typed  # in the summary and beside the field
         assert "<title>Error: " in page.text
     assert rows() == (0, 0)
 
@@ -241,3 +245,62 @@ def test_what_the_form_does_not_ask_is_ignored(at_work, world, tenant, other_ten
     client = world.run(lambda: registry.find_api_client(tenant.id, pk_of(page)))
     assert (client.id == 1, client.app_id, client.disabled, client.generation) == (False, None, False, 0)
     assert (client.created_by, client.token_lifetime) == ("Ana Ruiz", None)
+
+
+def test_the_page_with_the_secret_offers_it_as_files(at_work, machine, tenant):
+    page = submit(at_work, NEW, name='Power "BI"', client_id="powerbi")
+    _client_id, secret = copyable(page)
+
+    files = files_of(page)
+
+    assert files.keys() == {"powerbi.env", "powerbi.json", "powerbi.postman_environment.json"}
+    shell = f'{files["powerbi.env"]}\nprintf \'%s\\n\' "$CLIENT_ID" "$CLIENT_SECRET" "$TOKEN_URL"'
+    read = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout.splitlines()
+    url = "https://acme.example/oauth2/token"
+    assert read == ["powerbi", secret, url]
+    assert json.loads(files["powerbi.json"]) == {"client_id": "powerbi", "client_secret": secret, "token_url": url}
+    environment = json.loads(files["powerbi.postman_environment.json"])
+    assert environment["name"] == 'Power "BI"'
+    assert environment["_postman_variable_scope"] == "environment"
+    values = {value["key"]: value for value in environment["values"]}
+    assert values["client_secret"] == {"key": "client_secret", "value": secret, "type": "secret", "enabled": True}
+    assert values["base_url"]["value"] == "https://acme.example"
+
+
+def test_a_changed_secret_comes_as_files_too(at_work, api_client):
+    page = submit(at_work, f"{CLIENTS}/{api_client.pk}/secret")
+
+    assert json.loads(files_of(page)[f"{api_client.client_id}.json"])["client_secret"] == copyable(page)[1]
+
+
+@pytest.mark.parametrize(
+    "client_id, message",
+    [
+        ("free-one", ""),
+        ("Power.BI_~-9", ""),
+        ("powerbi", "This ID is taken in your organisation. Try powerbi-2."),
+        ("ab", "Use 3 to 64 characters."),
+        ("power bi", "Use letters, digits, and . _ ~ - only. Other characters break in some tools."),
+        ("app_x", "IDs that start with app_ are kept for apps. Use another one."),
+        ("\0\0\0", "Use letters, digits, and . _ ~ - only. Other characters break in some tools."),
+    ],
+)
+def test_while_somebody_types_an_id_the_page_learns_what_is_wrong_with_it(
+    at_work, world, tenant, other_tenant, client_id, message
+):
+    world.client(tenant, "powerbi")
+    world.client(other_tenant, "free-one")
+
+    answer = at_work.get(f"{CLIENTS}/check-id", query_string={"client_id": client_id})
+
+    assert answer.json == {"message": message}
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_clients_own_id_is_not_taken_while_it_is_edited(at_work, world, tenant):
+    client = world.client(tenant, "powerbi")
+    address = re.findall(r'data-check="([^"]+)"', at_work.get(f"{CLIENTS}/{client.pk}/edit").text)[0]
+
+    answer = at_work.get(f"{html.unescape(address)}&client_id=powerbi")
+
+    assert answer.json == {"message": ""}

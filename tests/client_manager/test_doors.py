@@ -72,7 +72,7 @@ def test_members_are_told_who_the_admins_are(make_browser, tenant, world, member
     for method, path in addresses:
         response = knock(browser, method, path)
         assert response.status_code == 403, (method, path)
-        assert "Only admins can manage API clients. Your admins: Ana Ruiz." in response.text
+        assert "Only admins may see this. Your admins: Ana Ruiz." in response.text
     assert everything(world) == before
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 
 import pytest
 
+from app.audit.log import Actor, Target, record
 from app.clients import registry, rules
 from tests.client_manager.pages import CLIENTS, copyable, form_of, manage_page, submit
 
@@ -238,3 +240,25 @@ def test_the_activity_of_one_client_is_not_that_of_another(at_work, world, tenan
     at_work.post(f"{other}/turn-off")
 
     assert "Turned the client off" not in at_work.get(f"{manage}/activity").text
+
+
+def test_a_long_activity_comes_in_pages_each_event_once(at_work, world, tenant, manage, client):
+    def happen():
+        for number in range(60):
+            record(
+                tenant.id, "client.changed", Actor("user", "Ana"), Target("client", "x", client.pk), f"No. {number:02}"
+            )
+
+    world.run(happen)
+
+    first = at_work.get(f"{manage}/activity")
+    (before,) = re.findall(r"before=([0-9-]+)", first.text)
+    second = at_work.get(f"{manage}/activity?before={before}")
+
+    notes = [re.findall(r"No\. (\d\d)", page.text) for page in (first, second)]
+    assert [len(page) for page in notes] == [50, 10]
+    assert len({*notes[0], *notes[1]}) == 60
+    assert ("First page" in first.text, "First page" in second.text) == (False, True)
+    for tampered in ("0", "x", "1-", f"{before}0000000000", before.replace("-", "_"), "%00"):
+        assert at_work.get(f"{manage}/activity?before={tampered}").status_code == 200, tampered
+    assert "There is nothing on this page." in at_work.get(f"{manage}/activity?before=1-1").text

@@ -9,7 +9,7 @@ import pytest
 from app.clients.models import Client
 from app.credentials import is_generated_secret
 from app.extensions import db
-from tests.client_manager.pages import copyable, form_of, manage_page, send, submit
+from tests.client_manager.pages import copyable, form_of, manage_page, send, submit, words_of
 from tests.world import now
 
 TYPED_SECRET = "correct-horse-battery-staple"
@@ -128,7 +128,7 @@ def test_a_mistake_changes_nothing_and_never_repeats_a_typed_secret(
         page = submit(at_work, address, **typed)
 
         assert page.status_code == 422
-        assert page.text.count(message) == 2
+        assert words_of(page).count(message) == 2
         assert typed.get("secret", "\0") not in page.text
         assert is_generated_secret(form_of(page)["secret"])
     assert accepts(machine, api_client, api_client.secret)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
 from app.clients import registry, rules
 from app.tenants import registry as tenants
 from app.tokens import store
-from tests.client_manager.pages import CLIENTS, copyable, form_of, manage_page, submit
+from tests.client_manager.pages import CLIENTS, copyable, form_of, manage_page, send, submit, words_of
 from tests.world import Machine, now
 
 YEAR = 31_536_000
@@ -84,11 +87,11 @@ def test_reloading_the_page_with_the_token_makes_no_second_token(at_work, manage
 def test_the_page_of_the_token_has_a_curl_that_tests_it_and_the_steps_for_power_bi(at_work, manage):
     page = submit(at_work, f"{manage}/tokens/new", name="Finance report")
 
-    token, curl, header, power_query = copyable(page)
+    token, curl, header, power_query, *others = copyable(page)
     assert curl == f'curl -s https://acme.example/oauth2/verify -H "Authorization: Bearer {token}"'
     assert header == f"Authorization: Bearer {token}"
     assert 'RelativePath = "api/v1/reports"' in power_query
-    assert token not in power_query
+    assert all("api/v1/reports" in snippet and token not in snippet for snippet in (power_query, *others))
     assert "or until someone revokes it" in page.text
 
 
@@ -98,6 +101,98 @@ def test_a_token_may_last_shorter(at_work, manage, machine, choice, days):
 
     answer = machine.verify(copyable(page)[0]).json
     assert answer["exp"] - answer["iat"] == days * 86_400
+
+
+def test_a_token_may_last_until_a_day_of_ones_choice(at_work, manage, machine):
+    day = time.strftime("%Y-%m-%d", time.gmtime(now() + 45 * 86_400))
+
+    page = submit(at_work, f"{manage}/tokens/new", name="Fair", lasts="until", until=day)
+
+    expires_at = machine.verify(copyable(page)[0]).json["exp"]
+    assert time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(expires_at)) == f"{day} 23:59:59"
+
+
+def test_the_last_day_that_may_be_chosen_ends_with_the_longest_lifetime(at_work, manage, machine):
+    day = time.strftime("%Y-%m-%d", time.gmtime(now() + YEAR))
+
+    page = submit(at_work, f"{manage}/tokens/new", name="Fair", lasts="until", until=day)
+
+    answer = machine.verify(copyable(page)[0]).json
+    assert answer["exp"] - answer["iat"] <= YEAR
+
+
+def test_a_day_that_is_none_or_too_far_is_refused_and_beside_another_choice_ignored(at_work, manage, rows):
+    too_far = time.strftime("%Y-%m-%d", time.gmtime(now() + YEAR + 2 * 86_400))
+    for day in ("", "2001-01-01", too_far, "31.12.2026", "9999-12-31", "2026-13-01", "\0"):
+        page = submit(at_work, f"{manage}/tokens/new", name="Fair", lasts="until", until=day)
+
+        assert page.status_code == 422, day
+        assert words_of(page).count("Choose a date from") == 2, day
+    assert rows() == (1, 0)
+    assert submit(at_work, f"{manage}/tokens/new", name="Fair", lasts=str(YEAR), until="2001-01-01").status_code == 200
+
+
+def test_a_client_may_have_so_many_tokens_of_people_and_no_more(world, tenant, at_work, manage, machine, api_client):
+    def make(count):
+        registered = registry.find_registered_client(tenant.id, api_client.client_id, now())
+        for _ in range(count):
+            store.save_client_token(
+                registered, store.new_token(now() + 3600), scope="", now=now(), name="Old", made_by="Ana Ruiz"
+            )
+
+    world.run(lambda: make(99))
+    machine.token(api_client)
+    assert submit(at_work, f"{manage}/tokens/new", name="The hundredth").status_code == 200
+
+    page = submit(at_work, f"{manage}/tokens/new", name="One more")
+
+    assert page.status_code == 422
+    assert "This client has 100 tokens that people made, and may have no more." in words_of(page)
+    assert form_of(page)["name"] == "One more"
+    submit(at_work, revoke_addresses(at_work.get(manage))[0])
+    assert send(at_work, f"{manage}/tokens/new", page).status_code == 200
+    assert machine.request_token(api_client).status_code == 200, "programs go on"
+
+
+def test_make_a_new_one_like_this_offers_the_same_name_and_lifetime(world, tenant, at_work, manage, api_client):
+    day = time.strftime("%Y-%m-%d", time.gmtime(now() + 45 * 86_400))
+    submit(at_work, f"{manage}/tokens/new", name="Half a year", lasts="15552000")
+    submit(at_work, f"{manage}/tokens/new", name="Fair", lasts="until", until=day)
+    links = re.findall(r'href="([^"]+tokens/new\?like=[^"]+)">Make a new one like this', at_work.get(manage).text)
+
+    offered = {form["name"]: form for form in (form_of(at_work.get(link)) for link in links)}
+
+    assert offered.keys() == {"Half a year", "Fair"}
+    assert offered["Half a year"]["lasts"] == "15552000"
+    assert (offered["Fair"]["lasts"], offered["Fair"]["until"]) == ("until", day)
+    link = next(link for link in links if "Fair" in at_work.get(link).text)
+    assert submit(at_work, link).status_code == 200
+    assert words_of(at_work.get(manage)).count("Fair kpa") == 2
+
+
+def test_one_like_a_token_that_is_none_is_like_any_other(world, tenant, at_work, manage, machine, api_client):
+    other = manage_page(world.client(tenant, name="Other").pk)
+    submit(at_work, f"{other}/tokens/new", name="Of another client")
+    (link,) = re.findall(r"tokens/new(\?like=[^\"]+)", at_work.get(other).text)
+    machine.token(api_client)
+    own = revoke_addresses(at_work.get(f"{manage}/tokens"))[0].split("/")[-2]
+
+    for like in (link, f"?like={own}", "?like=x", "?like=%00", "?like=", f"{link}0"):
+        form = form_of(at_work.get(f"{manage}/tokens/new{like}"))
+        assert (form["name"], form["lasts"]) == ("", str(YEAR)), like
+
+
+def test_the_form_says_who_is_warned(app, at_work, manage):
+    nobody = "We cannot send mail, so nobody is warned before tokens expire. Ask your operator."
+    assert nobody in words_of(at_work.get(f"{manage}/tokens/new"))
+    assert nobody in words_of(at_work.get(CLIENTS))
+    app.config["SMTP_URL"] = "smtp://127.0.0.1:9"
+    assert nobody not in words_of(at_work.get(CLIENTS))
+    assert "We mail your admins 30 days, 7 days and 1 day before" in words_of(at_work.get(f"{manage}/tokens/new"))
+
+    submit(at_work, f"{manage}/edit", owner="ana@acme.example")
+
+    assert "We mail ana@acme.example 30 days" in words_of(at_work.get(f"{manage}/tokens/new"))
 
 
 def test_a_tenants_own_maximum_caps_what_may_be_chosen(world, at_work, manage, tenant, rows):
@@ -185,14 +280,14 @@ def test_tokens_the_program_made_are_counted_listed_and_each_revocable(
 ):
     made = [machine.token(api_client) for _ in range(2)]
 
-    assert "+ 2 tokens the program made itself." in at_work.get(manage).text
+    assert "+ 2 tokens the program made itself (live 1 year each)." in at_work.get(manage).text
     address = revoke_addresses(at_work.get(f"{manage}/tokens"))[0]
     submit(at_work, address)
 
     assert sorted(machine.works(token) for token in made) == [False, True]
     assert machine.works(generated)
     assert any(note.endswith(", made by the program itself.") for _event, note in audited())
-    assert "+ 1 token the program made itself." in at_work.get(manage).text
+    assert "+ 1 token the program made itself (live 1 year each)." in at_work.get(manage).text
 
 
 def test_an_address_that_names_no_live_token_of_this_client_is_not_found(world, at_work, manage, tenant, generated):
@@ -269,13 +364,17 @@ def test_many_tokens_come_in_pages(world, at_work, tenant, manage, api_client):
     world.run(lambda: make(51, None))
 
     for address in (manage, f"{manage}/tokens"):
-        first, second = at_work.get(address).text, at_work.get(f"{address}?page=2").text
-        assert first.count("/revoke") - ("revoke-all" in first) == 50
-        assert ("page=2" in first, "page=3" in second) == (True, False)
+        first = at_work.get(address)
+        (after,) = re.findall(r"after=([0-9a-f-]+)", first.text)
+        second = at_work.get(f"{address}?after={after}").text
+        assert len(revoke_addresses(first)) == 50
+        assert "Token 50" not in first.text
         assert "Token 50" in second
-        assert "There is nothing on this page." in at_work.get(f"{address}?page=3").text
-        for tampered in ("0", "-1", "x", "1e9", "²", "99999999999999999999", "%00", "1%0a"):
-            assert "Token 00" in at_work.get(f"{address}?page={tampered}").text, tampered
+        assert "Token 49" not in second
+        assert ("after=" in second, "First page" in second, "First page" in first.text) == (False, True, False)
+        assert "There is nothing on this page." in at_work.get(f"{address}?after=1-{'0' * 64}").text
+        for tampered in ("0", "-1", "x", f"{after}0", after.upper(), "9" * 20 + after[10:], "%00", f"{after}%0a"):
+            assert "Token 00" in at_work.get(f"{address}?after={tampered}").text, tampered
 
 
 def test_the_list_counts_live_tokens(at_work, machine, api_client, generated):

@@ -11,6 +11,8 @@ from markupsafe import Markup
 from wtforms import BooleanField, Form, HiddenField, PasswordField, RadioField, SelectChoice, StringField  # type: ignore[attr-defined]
 from wtforms.validators import InputRequired
 
+from app import languages
+
 APP = Path(__file__).parent.parent.parent / "app"
 
 
@@ -30,6 +32,7 @@ class ClientForm(Form):
 @pytest.fixture
 def render():
     app = Flask("forms", template_folder=str(APP / "templates"))
+    languages.init_app(app)
     app.jinja_env.globals["csrf_token"] = lambda: "the-csrf-token"
 
     def rendered(template: str, **values: object) -> str:

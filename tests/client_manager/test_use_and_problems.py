@@ -1,0 +1,196 @@
+"""What the pages tell of what was used, when and from where, and of what went wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.client_manager import problems
+from app.usage import writer
+from app.usage.models import Problem
+from tests.client_manager.pages import CLIENTS, copyable, manage_page, submit, words_of
+from tests.statements import statements
+from tests.world import now
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+#: Reasons that are no client's: who asked is not known, or the app is the operator's.
+POWER_BI = {"User-Agent": "Microsoft.Data.Mashup (https://go.microsoft.com/fwlink/?LinkID=304225)"}
+
+
+@pytest.fixture
+def manage(api_client):
+    return manage_page(api_client.pk)
+
+
+@pytest.fixture
+def written(world):
+    """Write what the server has noted, as it does by itself every two seconds."""
+    return lambda: world.run(writer.write_what_was_noted)
+
+
+def call(machine, token, **options):
+    headers = {"Authorization": f"Bearer {token}", **POWER_BI}
+    return machine.open("/oauth2/verify", headers=headers, environ_base={"REMOTE_ADDR": "203.0.113.9"}, **options)
+
+
+def test_a_token_that_was_used_says_when_from_where_and_by_what(at_work, manage, machine, generated, written):
+    assert "Never" in words_of(at_work.get(manage)).split("Finance report")[1].split("Revoke")[0]
+
+    call(machine, generated)
+    written()
+
+    assert "just now, 203.0.113.9, Power BI" in words_of(at_work.get(manage))
+    assert "Last used is at most 15 minutes behind." in words_of(at_work.get(manage))
+    assert "just now" in words_of(at_work.get(CLIENTS))
+    assert "Finance report – used just now from 203.0.113.9 (Power BI)" in words_of(at_work.get(f"{manage}/revoke-all"))
+    address = re.findall(r'href="([^"]+/revoke)"', at_work.get(manage).text)[0]
+    assert (
+        "Last used just now from 203.0.113.9 (Power BI). It will stop working at once. You cannot undo this."
+        in words_of(at_work.get(address))
+    )
+
+
+def test_a_token_that_was_never_used_says_so_before_it_is_revoked(at_work, manage, generated):
+    address = re.findall(r'href="([^"]+/revoke)"', at_work.get(manage).text)[0]
+
+    assert "Never used. It will stop working at once." in words_of(at_work.get(address))
+    assert "Finance report – never used" in words_of(at_work.get(f"{manage}/revoke-all"))
+
+
+def test_a_programs_own_token_says_when_it_was_used(at_work, manage, machine, api_client, written):
+    call(machine, machine.token(api_client))
+    written()
+
+    assert "just now, 203.0.113.9, Power BI" in words_of(at_work.get(f"{manage}/tokens"))
+
+
+def test_while_two_secrets_work_each_says_when_it_was_last_used(at_work, manage, machine, api_client, written):
+    new = copyable(submit(at_work, f"{manage}/secret"))[1]
+    assert "Nobody was seen to use it." in words_of(at_work.get(manage))
+
+    machine.request_token(api_client)
+    written()
+
+    shown = words_of(at_work.get(manage))
+    assert "The old secret was last used just now from 127.0.0.1" in shown
+    assert "Never used." in shown
+    machine.request_token(replace(api_client, secret=new))
+    written()
+    assert "Never used." not in words_of(at_work.get(manage))
+
+
+def test_a_wrong_secret_is_a_recent_problem_with_its_cause_and_what_to_do(
+    at_work, manage, machine, api_client, written
+):
+    assert "Recent problems (last 7 days) None." in words_of(at_work.get(manage))
+
+    for _ in range(3):
+        answer = machine.request_token(replace(api_client, secret="not the secret of this client"))
+    written()
+
+    shown = words_of(at_work.get(manage))
+    assert "Wrong secret (3 times, 127.0.0.1, Werkzeug)" in shown
+    assert "Put the right secret into the program." in shown
+    assert f"Request {answer.headers['Request-Id']}" in shown
+    assert "Wrong secret" not in words_of(at_work.get(f"{manage}/activity"))
+
+
+def test_a_secret_that_has_stopped_is_told_from_a_wrong_one(at_work, manage, machine, api_client, written):
+    submit(at_work, f"{manage}/secret", overlap="now")
+
+    machine.request_token(api_client)
+    written()
+
+    assert "Old secret, which has stopped" in words_of(at_work.get(manage))
+
+
+def test_a_revoked_token_is_named(at_work, manage, machine, generated, written):
+    address = re.findall(r'href="([^"]+/revoke)"', at_work.get(manage).text)[0]
+    submit(at_work, address)
+
+    call(machine, generated)
+    written()
+
+    assert "Token was revoked: “Finance report” (203.0.113.9, Power BI)" in words_of(at_work.get(manage))
+
+
+def test_a_problem_of_another_client_or_tenant_is_not_shown(
+    at_work, world, tenant, other_tenant, manage, machine, app, written
+):
+    from tests.world import Machine
+
+    for place in (tenant, other_tenant):
+        client = world.client(place, "elsewhere")
+        Machine(app, place).request_token(replace(client, secret="not the secret of this client"))
+    written()
+
+    assert "Wrong secret" not in words_of(at_work.get(manage))
+
+
+def test_what_strangers_sent_is_text(at_work, manage, machine, api_client, written):
+    agent = {"User-Agent": '<script>"x"</script>'}
+    body = {"grant_type": "client_credentials", "client_id": api_client.client_id, "client_secret": "x" * 30}
+    machine.post_token(body, headers=agent)
+    written()
+
+    assert "<script>" not in at_work.get(manage).text.split("</head>")[1]
+    assert "Wrong secret" in words_of(at_work.get(manage))
+
+
+def test_every_reason_that_the_documents_list_has_words():
+    text = OPERATIONS.read_text(encoding="utf-8")
+    tables = text[text.index("Reasons at the token endpoint") : text.index("Who changed what is in the audit log")]
+    reasons = {
+        reason
+        for line in tables.splitlines()
+        if line.startswith("| `")
+        for reason in re.findall(r"`([a-z_]+)`", line.split("|")[1])
+    }
+
+    assert len(reasons) > 20
+    assert reasons - problems.known_kinds() == set()
+
+
+def test_a_kind_without_words_keeps_its_name_and_leads_to_support():
+    words = problems.words_of(Problem(kind="something_new", detail="x"))
+
+    assert words.cause == "something_new: “x”"
+    assert "request ID" in words.advice
+
+
+def test_the_manage_page_costs_the_same_however_much_there_is(app, at_work, manage, world, tenant, machine, api_client):
+    from app.clients import registry
+    from app.tokens import store
+
+    def fill(count):
+        registered = registry.find_registered_client(tenant.id, api_client.client_id, now())
+        for number in range(count):
+            for made_by in ("Ana Ruiz", None):
+                store.save_client_token(
+                    registered, store.new_token(now() + 3600), scope="", now=now(), name=f"{number}", made_by=made_by
+                )
+
+    def costs():
+        found = []
+        for path in ("", "/tokens", "/revoke-all", "/activity", "/delete"):
+            with statements(app) as seen:
+                assert at_work.get(manage + path).status_code == 200
+            found.append(len(seen))
+        return found
+
+    world.run(lambda: fill(1))
+    before = costs()
+    world.run(lambda: fill(120))
+    for _ in range(3):
+        at_work.get(manage)
+        at_work.post(f"{manage}/turn-off")
+        at_work.get(manage)
+        at_work.post(f"{manage}/turn-on")
+
+    assert costs() == before
+    # 1. the tenant   2. who is signed in   3. the client   4. its tokens   5. their last uses   6. how many there are
+    # 7. its secrets' last uses   8. the problems   9. who looks after it   10. the events
+    assert before[0] == 10
