@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask) -> None:
     from app.extensions import csrf
+    from app.oauth import error_uris
     from app.oauth.protection import DatabaseLookup
     from app.oauth.views import bp
     from keyporter import require_oauth
@@ -18,3 +19,4 @@ def init_app(app: Flask) -> None:
     # Clients authenticate on every request here and no endpoint reads a cookie.
     csrf.exempt(bp)
     app.register_blueprint(bp)
+    error_uris.init_app(app)

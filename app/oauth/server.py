@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from typing import Any
 
@@ -22,10 +23,11 @@ from flask import Response, current_app, g, request
 
 from app.accounts.models import User
 from app.attempts import budget
+from app.attempts.budget import TooManyAttempts
 from app.clients import registry
 from app.clients.registered import RegisteredClient
 from app.extensions import db
-from app.oauth import client_auth
+from app.oauth import client_auth, error_uris
 from app.oauth.assertions import Verifier
 from app.oauth.authorization import RefusedOnPage, answer_address
 from app.oauth.device import DeviceAuthorizationEndpoint, DeviceCodeGrant
@@ -40,8 +42,24 @@ from app.tenants import current
 from app.tenants.current import current_tenant
 from app.tenants.registry import is_resource_indicator
 from app.tokens import codes, families, pushed, store
+from app.tokens.store import CheckedToken
+from app.usage import memory
+from app.usage.store import Use
 
 log = logging.getLogger(__name__)
+
+#: Shorter than any token or secret that we make, and without digits, which those that people choose have.
+_SCOPE_NAME = re.compile(r"[A-Za-z_.:/-]{1,32}")
+#: How waiting for a person looks (RFC 8628 section 3.5), and that nobody is signed in: nothing went wrong.
+_NO_PROBLEMS = {"authorization_pending", "slow_down", "login_required", "consent_required", "interaction_required"}
+#: Words for pages, by what they are called in the list of problems.
+_PROBLEMS = {
+    "client_off": "client_disabled",
+    "client_is_no_app": "unauthorized_client",
+    "redirect_uri_missing": "redirect_uri",
+    "redirect_uri_unregistered": "redirect_uri",
+    "request_uri_over": "invalid_request",
+}
 
 
 class TenantAuthorizationServer(AuthorizationServer):
@@ -78,6 +96,7 @@ class TenantAuthorizationServer(AuthorizationServer):
         current.verify(version)
         # Whoever mixes up ID and secret sends the secret here: of what is no ID of ours the log gets the beginning.
         g.log_client = client_id if client else f"{client_id[:4]}..."
+        g.asking_client = client
         return client
 
     def authenticate_client(
@@ -92,6 +111,7 @@ class TenantAuthorizationServer(AuthorizationServer):
             endpoint,
             tenant_id=current_tenant.id,
             address=_address_of_caller(),
+            agent=_agent_of_caller(),
             verifier=_verifier_for(request),
         )
         request.client = client
@@ -106,12 +126,23 @@ class TenantAuthorizationServer(AuthorizationServer):
         if request.auth_method == client_auth.NONE:
             budget.spend(current_tenant.id, budget.UNPROVEN, budget.source_of(_address_of_caller()))
 
+    def note_introspection(self, by: RegisteredClient, token: CheckedToken) -> None:
+        """Note that ``by`` asked about ``token``: where and by what it was used, only the asking API knows."""
+        use = Use(int(time.time()), _address_of_caller(), f"introspection by {by.client_id}")
+        if token.refused_because is None:
+            memory.note_token(by.tenant_id, token.client_pk, token.ref, use)
+        else:
+            kind, request_id = token.refused_because, g.get("request_id")
+            memory.note_problem(by.tenant_id, token.client_pk, kind, use, request_id=request_id, detail=token.known_as)
+
     def check_scope(self, client: RegisteredClient, scope: str | None) -> None:
         """RFC 6749 section 3.3. A scope that tenant or client does not have is refused, not left out."""
         # Spaces only: to str.split() a line break and a no-break space would separate names too.
         asked = set(filter(None, (scope or "").split(" ")))
         if not asked <= current_tenant.scopes or (client.scopes and not asked <= client.scopes):
-            raise InvalidScopeError("A requested scope is not known here, or not this client's.")
+            refusal = InvalidScopeError("A requested scope is not known here, or not this client's.")
+            refusal.asked = _first_name(asked - (client.scopes or current_tenant.scopes))
+            raise refusal
 
     def scope_for(self, client: RegisteredClient, asked: str | None) -> str:
         """What ``client`` gets if it asks for ``asked``; None: what it gets by default. Raises InvalidScopeError."""
@@ -134,7 +165,9 @@ class TenantAuthorizationServer(AuthorizationServer):
         for uri in asked:
             known = uri in current_tenant.resources or covers(current_tenant.base_url, uri)
             if not known or not is_resource_indicator(uri):
-                raise InvalidTargetError("A requested resource is not known here.")
+                refusal = InvalidTargetError("A requested resource is not known here.")
+                refusal.asked = uri.partition("?")[0]
+                raise refusal
         return " ".join(asked)
 
     def narrow_resource(self, asked: str | None, granted: str) -> str:
@@ -226,6 +259,9 @@ class TenantAuthorizationServer(AuthorizationServer):
             return self.handle_response(*endpoint(endpoint_request)), endpoint_request
         except OAuth2Error as error:
             return self._refuse(error), None
+        except TooManyAttempts:
+            _note_problem("too_many_attempts")
+            raise
 
     def answer_token_request(self) -> tuple[Response, OAuth2Error | None]:
         """Answer a request to the token endpoint; with the error it was refused with, if it was."""
@@ -236,6 +272,9 @@ class TenantAuthorizationServer(AuthorizationServer):
             return self.handle_response(*grant.create_token_response()), None
         except OAuth2Error as error:
             return self._refuse(error), error
+        except TooManyAttempts:
+            _note_problem("too_many_attempts")
+            raise
 
     def _find_token_grant(self, token_request: ParsedRequest) -> Any:
         if "grant_type" not in token_request.parameters:
@@ -251,6 +290,7 @@ class TenantAuthorizationServer(AuthorizationServer):
     def _refuse(self, error: OAuth2Error) -> Response:
         reason = getattr(error, "reason", error.error)
         log.info("token refused: %s", reason)
+        _note_refusal(error)
         error.state = None  # no member of RFC 6749 section 5.2
         response: Response = self.handle_response(*error(None))
         return response
@@ -271,8 +311,12 @@ class TenantAuthorizationServer(AuthorizationServer):
 
         Raises RefusedOnPage, or another OAuth2Error with ``redirect_uri`` set.
         """
-        grant = self.get_authorization_grant(authorization_request)
-        grant.validate_consent_request()
+        try:
+            grant = self.get_authorization_grant(authorization_request)
+            grant.validate_consent_request()
+        except OAuth2Error as error:
+            _note_refusal(error)
+            raise
         return grant  # type: ignore[no-any-return]
 
     def answer_with_code(self, grant: AuthorizationCodeGrant, user: User, consent_generation: int) -> Response:
@@ -303,6 +347,7 @@ class TenantAuthorizationServer(AuthorizationServer):
         answer = {
             "error": error.error,
             "error_description": error.get_error_description() or None,
+            "error_uri": error_uris.uri_of(current_tenant, error.error),
             "state": authorization_request.parameters.get("state"),
         }
         return _redirect(error.redirect_uri, answer)
@@ -314,6 +359,28 @@ server = TenantAuthorizationServer()
 def lifetime_of(client: RegisteredClient) -> int:
     """Seconds that a token of ``client`` lives: its own setting or the tenant's, never more than the tenant's most."""
     return min(client.token_lifetime or current_tenant.token_lifetime, current_tenant.token_lifetime_max)
+
+
+def _note_refusal(error: OAuth2Error) -> None:
+    """Note for the admins of the tenant why a request of a known client was refused."""
+    reason = str(getattr(error, "reason", None) or error.error)
+    if reason not in _NO_PROBLEMS:
+        # Not the query of an address: what stands there may be nobody's business.
+        about = getattr(error, "asked", None) or (getattr(error, "sent", None) or "").partition("?")[0]
+        _note_problem(_PROBLEMS.get(reason, reason), about)
+
+
+def _first_name(scopes: set[str]) -> str:
+    """One of ``scopes`` for a person to read, unless it is something else that somebody mixed up with a scope."""
+    return next((scope for scope in sorted(scopes) if _SCOPE_NAME.fullmatch(scope)), "")
+
+
+def _note_problem(kind: str, detail: str | None = None) -> None:
+    client: RegisteredClient | None = g.get("asking_client")
+    if client is None:
+        return
+    use = Use(int(time.time()), _address_of_caller(), _agent_of_caller())
+    memory.note_problem(client.tenant_id, client.pk, kind, use, request_id=g.get("request_id"), detail=detail)
 
 
 def _answer_once(asked: ParsedRequest) -> None:
@@ -338,6 +405,10 @@ def _verifier_for(machine_request: ParsedRequest) -> Verifier:
 
 def _address_of_caller() -> str | None:
     return request.remote_addr
+
+
+def _agent_of_caller() -> str:
+    return request.headers.get("User-Agent", "")
 
 
 def _read_machine_request() -> ParsedRequest:

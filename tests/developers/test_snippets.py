@@ -1,0 +1,203 @@
+"""Every piece of code on the page, taken from the page and run against a real server with a real client."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.clients.person import Person
+from tests.developers.page import PAGE, Copied, PageReader
+from tests.postgres import skip_or_fail
+from tests.server import PATIENCE
+from tests.world import Browser, Machine, answer_of
+
+pytestmark = pytest.mark.server
+
+#: So that every program finds *.localhost, which not every resolver knows (RFC 6761 section 6.3).
+_PYTHON_NAMES = """
+import socket
+resolve = socket.getaddrinfo
+def resolve_localhost(host, *arguments, **options):
+    ours = isinstance(host, str) and host.endswith(".localhost")
+    return resolve("127.0.0.1" if ours else host, *arguments, **options)
+socket.getaddrinfo = resolve_localhost
+"""
+_NODE_NAMES = """
+const dns = require("node:dns");
+const resolve = dns.lookup;
+dns.lookup = (host, ...rest) => resolve(host.endsWith(".localhost") ? "127.0.0.1" : host, ...rest);
+"""
+
+
+@pytest.fixture
+def client(served_world, site):
+    """With every character that an ID may hold, in the order that is worst for shells."""
+    return served_world.client(site, "~root.x_y-Z9")
+
+
+@pytest.fixture
+def read(server, served_world, site):
+    """The page as an admin reads it who picked a client."""
+    browser = Browser(server, site)
+    browser.sign_in(served_world.admin(site))
+
+    def open_page(client_id: str) -> dict[str, Copied]:
+        page = browser.get(f"{PAGE}?client={client_id}")
+        assert page.status_code == 200
+        return PageReader(page.text).snippets
+
+    return open_page
+
+
+@pytest.fixture
+def run(site, tmp_path):
+    """Run a piece of code as a file of its language, with ``more`` behind it; what it prints."""
+    (tmp_path / ".curlrc").write_text(f'resolve = "{site.host}:{site.port}:127.0.0.1"\nnoproxy = "*"\n')
+    (tmp_path / "sitecustomize.py").write_text(_PYTHON_NAMES)
+    (tmp_path / "names.cjs").write_text(_NODE_NAMES)
+
+    def run_it(snippet: Copied, more: str = "", **variables: str) -> str:
+        suffix = {"sh": "sh", "python": "py", "javascript": "mjs", "powershell": "ps1"}[snippet.language]
+        program = tmp_path / f"snippet.{suffix}"
+        program.write_text(f"{snippet.text}\n{more}\n", encoding="utf-8")
+        command = {
+            "sh": ["bash", str(program)],
+            "python": [sys.executable, str(program)],
+            "javascript": ["node", "--require", str(tmp_path / "names.cjs"), str(program)],
+            "powershell": ["pwsh", "-NoProfile", "-File", str(program)],
+        }[snippet.language]
+        if shutil.which(command[0]) is None:
+            skip_or_fail(f"no {command[0]}")
+        done = subprocess.run(
+            command,
+            env={
+                "PATH": os.environ["PATH"],
+                "CURL_HOME": str(tmp_path),
+                "HOME": "/somebody",
+                "PYTHONPATH": str(tmp_path),
+                "NO_PROXY": "*",
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run_it
+
+
+def token_of_curl(run: Callable[..., str], snippet: Copied, **variables: str) -> str:
+    return str(json.loads(run(snippet, **variables))["access_token"])
+
+
+@pytest.mark.parametrize("ref, more", [("curl", ""), ("python", "print(token)"), ("javascript", "console.log(token)")])
+def test_the_code_gets_a_token_that_works(server, site, client, read, run, ref, more):
+    printed = run(read(client.client_id)[ref], more, CLIENT_SECRET=client.secret)
+
+    token = json.loads(printed)["access_token"] if ref == "curl" else printed.strip()
+    answer = Machine(server, site).verify(token)
+    assert answer.status_code == 200
+    assert answer.json["client_id"] == client.client_id
+
+
+@pytest.mark.parametrize("ref", ["python", "javascript"])
+def test_the_code_fails_aloud_with_a_wrong_secret(client, read, run, ref):
+    with pytest.raises(AssertionError, match=r"401|invalid_client"):
+        run(read(client.client_id)[ref], CLIENT_SECRET="wrong")
+
+
+def test_the_token_is_checked(client, read, run):
+    snippets = read(client.client_id)
+    token = token_of_curl(run, snippets["curl"], CLIENT_SECRET=client.secret)
+
+    assert json.loads(run(snippets["check"], ACCESS_TOKEN=token))["active"] is True
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_the_walk_of_an_app_ends_with_a_token_of_the_person(server, served_world, site, read, run, public):
+    app = served_world.oauth_app(site, public=public, redirect_uris=["https://fieldapp.example/callback?a=1&b=2"])
+    person = Person(server, served_world.user(site))
+    snippets = read(app.client_id)
+
+    back = person.visit(snippets["authorize"].text)
+    query = parse_qs(urlsplit(back).query)
+    assert query["state"] == ["STATE"]
+    secret = {} if app.secret is None else {"CLIENT_SECRET": app.secret}
+    token = token_of_curl(run, snippets["exchange"], CODE=query["code"][0], **secret)
+
+    assert Machine(server, site).verify(token).json["username"] == person.user.email
+
+
+@pytest.mark.parametrize("ref, more", [
+    ("pkce-python", "print(verifier)"),
+    ("pkce-javascript", "console.log(verifier);"),
+])  # fmt: skip
+def test_an_app_makes_its_own_values(server, served_world, site, read, run, ref, more):
+    app = served_world.oauth_app(site)
+    person = Person(server, served_world.user(site))
+    snippet = read(app.client_id)[ref]
+    made = [run(snippet, more).split() for _ in range(2)]
+    assert len({verifier for _, verifier in made}) == 2
+
+    address, verifier = made[0]
+    person.browser.sign_in(person.user)
+    path = address.removeprefix(site.url)
+    code = answer_of(person.browser.allow(path))["code"]
+    machine = Machine(server, site)
+    assert machine.redeem(app, code, code_verifier="x" * 43).json["error"] == "invalid_grant"
+    code = answer_of(person.browser.get(path))["code"]
+    assert machine.redeem(app, code, code_verifier=verifier).status_code == 200
+
+
+def test_power_shell_gets_a_token(server, site, client, read, run):
+    snippet = read(client.client_id)["powershell"]
+    if shutil.which("pwsh") is not None:
+        token = run(snippet, "Write-Output $token", CLIENT_SECRET=client.secret).strip()
+        assert Machine(server, site).works(token)
+    check_text(snippet, site, client, quote="'", pairs=("()", "{}"))
+    assert "$env:CLIENT_SECRET" in snippet.text
+
+
+def test_c_sharp_is_whole(site, client, read):
+    snippet = read(client.client_id)["csharp"]
+    check_text(snippet, site, client, quote='"', pairs=("()", "{}", "[]", "<>"))
+    assert 'Environment.GetEnvironmentVariable("CLIENT_SECRET")' in snippet.text
+
+
+def test_power_query_is_whole(site, client, read):
+    snippet = read(client.client_id)["power-query"]
+    text = snippet.text.replace('#"Content-Type"', "")
+    check_text(Copied("", "", text), site, client, quote='"', pairs=("()", "[]"), url=site.url)
+    assert text.startswith("let\n")
+    assert text.endswith("in\n    Source")
+    assert "RelativePath" in text
+
+
+def check_text(snippet, site, client, *, quote, pairs, url=None):
+    """What can be seen without the language: its strings end, its brackets close, and it calls the right place."""
+    assert snippet.text.count(quote) % 2 == 0
+    code = re.sub(rf"{quote}[^{quote}\n]*{quote}", "", snippet.text)
+    assert quote not in code
+    for opening, closing in pairs:
+        assert code.count(opening) == code.count(closing)
+    assert f"{quote}{url or site.url + '/oauth2/token'}{quote}" in snippet.text
+    assert f"{quote}{client.client_id}{quote}" in snippet.text
+
+
+def test_every_piece_of_code_is_tried_here(client, read):
+    tried = {
+        "curl", "python", "javascript", "power-query", "powershell", "csharp", "check",
+        "authorize", "exchange", "pkce-python", "pkce-javascript",
+    }  # fmt: skip
+    assert read(client.client_id).keys() == tried
