@@ -10,6 +10,8 @@
 #   make isolation-report   what of one tenant is tried on another's host, and what comes of it
 #   make coverage   the tests with their branch coverage, and the gate that `make check` enforces
 #   make timing     do failed authentications take one time? Takes long, and a machine that does nothing else
+#   make messages   texts of the sources -> app/translations; then translate what is empty in the .po files, and once more
+#   make bench-pages   how long every list page takes over large tables, and how many statements: a table
 #   make lock       requirements*.in -> requirements*.txt (newest versions: make lock UPGRADE=--upgrade)
 #   make clean      remove everything that make made, demo data included
 
@@ -45,7 +47,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test fuzz timing check conformance isolation-report coverage format lint types lock clean
+.PHONY: help run test fuzz timing check conformance isolation-report coverage format lint types messages bench-pages lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -86,6 +88,20 @@ coverage: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
+
+# Without line numbers, so that only what changed is in a diff; the .mo files are kept, so that nothing has to be built.
+BABEL := $(PY) -m babel.messages.frontend --quiet
+CATALOGUES := app/translations
+MESSAGES := $(VENV)/messages.pot
+messages: $(VENV)/.installed
+	@$(BABEL) extract --mapping babel.cfg --no-default-keywords --keyword _ --keyword gettext --keyword ngettext:1,2 \
+		--keyword lazy_gettext --keyword _l --no-location --sort-output --no-wrap --omit-header --output $(MESSAGES) app
+	@$(BABEL) update --input-file $(MESSAGES) --output-dir $(CATALOGUES) --no-fuzzy-matching --ignore-obsolete \
+		--ignore-pot-creation-date --no-wrap
+	@$(BABEL) compile --directory $(CATALOGUES)
+
+bench-pages: $(VENV)/.installed-dev
+	@$(PY) -m bench.pages $(ARGS)
 
 # The development file is resolved against the first one, so that tests run on the versions that are deployed.
 LOCK = $(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-config \

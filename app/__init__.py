@@ -22,12 +22,16 @@ def create_app(config: Config) -> Flask:
         clients,
         consent,
         demo,
+        developers,
         errors,
         extensions,
+        handover,
         headers,
         health,
         languages,
         logs,
+        mail,
+        members,
         oauth,
         operation,
         retries,
@@ -58,12 +62,16 @@ def create_app(config: Config) -> Flask:
     words.init_app(app)
     audit.init_app(app)
     attempts.init_app(app)
+    mail.init_app(app)
     accounts.init_app(app)
     clients.init_app(app)
     tokens.init_app(app)
     oauth.init_app(app)
+    handover.init_app(app)
     consent.init_app(app)
     client_manager.init_app(app)
+    members.init_app(app)
+    developers.init_app(app)
     operation.init_app(app, config.problems)
     row_level_security.init_app(app)
     demo.init_app(app)

@@ -30,6 +30,8 @@ from werkzeug.exceptions import (
 from app.attempts.budget import TooManyAttempts
 from app.clients.registry import ClientGone
 from app.extensions import db
+from app.languages import gettext as _
+from app.languages import lazy_gettext as _l
 from app.machine_paths import is_machine_path
 from app.oauth.requests import without_secret
 from app.tenants.current import TenantSuspended, UnknownHost
@@ -51,23 +53,29 @@ _CODES = {
     503: "temporarily_unavailable",
 }
 _TITLES = {
-    400: "We cannot read this",
-    403: "This is not for you",
-    404: "We cannot find that",
-    405: "We cannot do that here",
-    409: "Somebody else was faster",
-    413: "This is too much",
-    429: "Too many tries",
-    500: "Something broke on our side",
-    503: "We cannot answer right now",
+    400: _l("We cannot read this"),
+    403: _l("This is not for you"),
+    404: _l("We cannot find that"),
+    405: _l("We cannot do that here"),
+    409: _l("Somebody else was faster"),
+    413: _l("This is too much"),
+    429: _l("Too many tries"),
+    500: _l("Something broke on our side"),
+    503: _l("We cannot answer right now"),
 }
 _MESSAGES = {
-    404: "It may have been deleted.",
-    405: "This address does not take that kind of request.",
-    409: "Somebody else changed this a moment ago. Go back, check, and try again.",
-    413: "What was sent is larger than any form of ours.",
-    500: "Something broke on our side. Try again.",
-    503: "The database does not answer. Nothing is lost. Try again in a moment.",
+    404: _l("It may have been deleted."),
+    405: _l("This address does not take that kind of request."),
+    409: _l("Somebody else changed this a moment ago. Go back, check, and try again."),
+    413: _l("What was sent is larger than any form of ours."),
+    500: _l("Something broke on our side. Try again."),
+    503: _l("The database does not answer. Nothing is lost. Try again in a moment."),
+}
+
+#: Their own descriptions are for programs, which read English.
+_OF_TENANTS = {
+    UnknownHost: (_l("There is nothing here"), _l("There is no organisation at this address.")),
+    TenantSuspended: (_l("This organisation is closed for now"), _l("This organisation is suspended.")),
 }
 
 
@@ -109,10 +117,10 @@ def answer_expired_form(error: CSRFError) -> Response:
     page = render_template(
         "error.html",
         status=400,
-        title="This took too long",
-        message="This took too long, so we stopped for safety. Nothing was changed. Start again.",
+        title=_("This took too long"),
+        message=_("This took too long, so we stopped for safety. Nothing was changed. Start again."),
         go_back=again,
-        go_back_label="Start again",
+        go_back_label=_("Start again"),
     )
     return Response(page, 400, mimetype="text/html")
 
@@ -127,7 +135,7 @@ def answer_too_many_attempts(error: TooManyAttempts) -> Response | HTTPException
     """Somebody failed too often. The same for whoever fails and for whoever would not have: nothing was evaluated."""
     _undo()
     log.info("too many attempts: %s", error.kind)
-    words = f"Too many tries. Wait {duration(error.retry_after)}."
+    words = _("Too many tries. Wait %(time)s.", time=duration(error.retry_after))
     return answer_http_error(TooManyRequests(words, retry_after=error.retry_after))
 
 
@@ -142,7 +150,7 @@ def answer_unstorable(error: DataError) -> Response | HTTPException:
     """Text with a NUL character, which PostgreSQL cannot hold; no field of ours may have one."""
     _undo()
     log.info("unstorable: %s", type(error.orig).__name__)
-    return answer_http_error(BadRequest("This holds characters that we cannot store."))
+    return answer_http_error(BadRequest(_("This holds characters that we cannot store.")))
 
 
 def answer_database_error(error: SQLAlchemyError) -> Response | HTTPException:
@@ -186,16 +194,18 @@ def _machine_message(error: HTTPException) -> str:
     if isinstance(error, (UnknownHost, TenantSuspended)) or error.code in {400, 403, 429}:
         return error.description or ""
     return {404: "There is no such address.", 413: "The request is too large."}.get(
-        error.code or 500, _MESSAGES.get(error.code or 500, "The request cannot be answered.")
+        error.code or 500, str(_MESSAGES.get(error.code or 500, "The request cannot be answered."))
     )
 
 
 def _page(error: HTTPException, *, bare: bool) -> Response:
     code = error.code or 500
+    title = getattr(error, "title", None) or _TITLES.get(code, _l("That did not work"))
     message = _MESSAGES.get(code, error.description or "")
-    if isinstance(error, (UnknownHost, TenantSuspended)) or code in {400, 403}:
+    if isinstance(error, (UnknownHost, TenantSuspended)):
+        title, message = _OF_TENANTS[type(error)]
+    elif code in {400, 403}:
         message = error.description or ""
-    title = getattr(error, "title", None) or _TITLES.get(code, "That did not work")
     template = "bare_error.html" if bare else "error.html"
     page = render_template(template, status=code, title=title, message=message)
     response = Response(page, code, mimetype="text/html")

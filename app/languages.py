@@ -56,6 +56,12 @@ def remember(language: str) -> None:
         session.pop(_CHOICE, None)
 
 
+def remembered() -> str:
+    """What ``remember`` said; "" for nothing."""
+    chosen = session.get(_CHOICE)
+    return chosen if chosen in LANGUAGES else ""
+
+
 def current_language() -> str:
     """The tag of the language that is being written."""
     locale = get_locale() if has_app_context() else None

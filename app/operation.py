@@ -16,6 +16,7 @@ from app import credentials, health, row_level_security
 from app.attempts import budget
 from app.command_line import Command, json_option, print_object, printable
 from app.extensions import db
+from app.mail import outbox, smtp
 from app.tenants import registry
 from app.tenants.models import ACTIVE, Tenant
 
@@ -68,7 +69,7 @@ def secret_key() -> None:
 @with_appcontext
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Check configuration, database, migrations, clock and proxy. Exits with 1 on a problem."""
-    findings = [*_check_configuration(), *_check_database(), *_check_redis()]
+    findings = [*_check_configuration(), *_check_database(), *_check_redis(), _check_mail()]
     healthy = all(finding.status != PROBLEM for finding in findings)
     if as_json:
         print_object({"ok": healthy, "checks": [asdict(finding) for finding in findings]}, as_json=True)
@@ -126,6 +127,18 @@ def _check_redis() -> Iterator[Finding]:
         yield Finding(OK, "redis", "answers")
     else:
         yield Finding(PROBLEM, "redis", "Redis does not answer, so the database counts. Check REDIS_URL.")
+
+
+def _check_mail() -> Finding:
+    if not outbox.can_send():
+        return Finding(WARNING, "mail", "We cannot send mail, so nobody is warned before tokens expire. Set SMTP_URL.")
+    url = current_app.config["SMTP_URL"]
+    try:
+        if url is not None:
+            smtp.check(url)
+    except smtp.NotSent as error:
+        return Finding(PROBLEM, "mail", f"No mail is sent: {error.reason}. Check SMTP_URL.")
+    return Finding(OK, "mail", "the server answers" if url is not None else "caught by the demo")
 
 
 def _check_plain_http(tenants: list[Tenant]) -> Iterator[Finding]:

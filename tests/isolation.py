@@ -19,10 +19,12 @@ from werkzeug.test import TestResponse
 
 from app import credentials
 from app.accounts import registry as accounts
+from app.accounts import store as people
 from app.attempts.models import FailedAttempts
 from app.client_manager import sent_forms
 from app.extensions import Model, db, new_id
 from app.isolation.tables import TENANT_ID, owned_tables
+from app.tenants import registry as tenants
 from tests.signing import Signer, with_assertion
 from tests.world import AppHandle, Browser, ClientHandle, Machine, UserHandle, World, now
 
@@ -38,6 +40,7 @@ class Side:
         self.world, self.name, self.signer, self.app = world, name, signer, shared_app
         slug = name.lower()
         self.tenant = world.tenant(slug, name=f"{name} Works", scope=f"{slug}:read shared")
+        world.run(self._hand_over)
         self.machine = Machine(world.app, self.tenant)
         self.ana = self._person("ana@twins.example", f"Ana {name}", admin=True)
         self.bo = self._person("bo@twins.example", f"Bo {name}")
@@ -53,6 +56,8 @@ class Side:
         )
         #: A client for requests that change what they find.
         self.spare = world.client(self.tenant, name=f"{name} spare program")
+        # So that the audit log tells of them.
+        self.browser(self.solo)
         self.admin, self.member = self.browser(self.ana), self.browser(self.bo)
         self.admin.get_code(self.app)
 
@@ -61,6 +66,19 @@ class Side:
         password = f"{name} has a password"
         self.world.run(lambda: accounts.set_password(self.tenant.id, user.id, password))
         return replace(user, password=password)
+
+    def _hand_over(self) -> None:
+        """One product signs people of both tenants in, with one key."""
+        tenant = tenants.find_by_slug(self.tenant.slug)
+        assert tenant is not None
+        tenants.change_setting(tenant, "handover_url", "https://product.example/sign-in")
+        tenants.change_setting(tenant, "handover_jwks", self.signer.jwks)
+        tenants.change_setting(tenant, "sign_in_methods", "password handover")
+
+    def somebody(self) -> int:
+        """The row id of a person who may come to harm."""
+        email = f"{secrets.token_hex(8)}@{self.tenant.slug}.example"
+        return self.world.user(self.tenant, email, name=f"{self.name} somebody").id
 
     def browser(self, user: UserHandle) -> Browser:
         """A browser in which ``user`` has just signed in."""
@@ -145,7 +163,7 @@ class Scene:
 
 
 #: Columns that hold one of a few words, the same for everybody.
-_WORDS = {"actor_kind", "colour", "event", "sign_in_methods", "status", "target_kind"}
+_WORDS = {"actor_kind", "colour", "event", "purpose", "sign_in_methods", "status", "target_kind"}
 
 
 def _mark(value: Any) -> str | None:
@@ -254,6 +272,25 @@ def request_by_assertion(side: Side, assertion: str, path: str = "/oauth2/token"
     return side.post(path, **with_assertion(assertion, **body))
 
 
+def _one_time_link(side: Side) -> str:
+    code, user_id = credentials.new_link(), side.somebody()
+
+    def keep() -> None:
+        user = accounts.find_user(side.tenant.id, user_id)
+        assert user is not None
+        people.put_link(user, people.PASSWORD_RESET, credentials.digest(code), now(), now() + 3600)
+
+    side.world.run(keep)
+    return code
+
+
+def _session_ref(side: Side) -> str:
+    """How a form names another session of the admin."""
+    side.browser(side.ana)
+    refs: list[str] = re.findall(r'name="session" value="([0-9a-f]{64})"', side.admin.get("/account").text)
+    return refs[0]
+
+
 _FORGER = Signer(kid="shared")
 
 
@@ -305,6 +342,10 @@ KINDS: dict[str, Kind] = {
     "ref of a token": Kind(lambda side: side.named_token(side.own), lambda _: _forged_ref()),
     "ref of a connected app": Kind(_consent, lambda _: str(new_id())),
     "ref of the shared app": Kind(_consent_of_the_shared_app, lambda side: str(side.app.id)),
+    "row id of a user": Kind(lambda side: str(side.somebody()), lambda _: str(new_id())),
+    "one-time link": Kind(_one_time_link, lambda _: credentials.new_link()),
+    "audience of a ticket": Kind(lambda side: side.tenant.url, lambda _: "https://nobody.example"),
+    "ref of a session": Kind(_session_ref, lambda _: secrets.token_hex(32)),
     "id of a sent form": Kind(_sent_form, lambda _: sent_forms.new_form_id()),
     "row ids in a body": Kind(
         lambda side: {"client_pk": str(side.own.pk), "id": str(side.own.pk), "tenant_id": str(side.tenant.id)},

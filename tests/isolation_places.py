@@ -7,18 +7,22 @@ at home, where it must work, so that the refusal was about the tenant.
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import Flask
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from app import credentials
+from app.client_manager import sent_forms
 from tests.isolation import MANAGER, Side, create_client, request_by_assertion
-from tests.world import Browser, authorize_address, basic
+from tests.world import Browser, authorize_address, basic, now
 
 TOKEN, REVOKE, INTROSPECT = "/oauth2/token", "/oauth2/revoke", "/oauth2/introspect"
 DEVICE, PAR = "/oauth2/device_authorization", "/oauth2/par"
@@ -270,6 +274,65 @@ def passwords() -> Iterator[Cell]:
     yield Cell("password", "accounts.confirm", "POST", confirm, Answer(422, text="The password is wrong."), Answer(303))
 
 
+def of_members(app: Flask) -> Iterator[Cell]:
+    """Members, their sessions, and the links and tickets by which they come in."""
+    for rule, method in pages(app):
+        if "user_id" in rule.arguments:
+
+            def open_member(side: Side, user_id: str, rule: Rule = rule, method: str = method) -> TestResponse:
+                return open_page(side.admin, rule, method, user_id=user_id, what="promote")
+
+            at_home = {"GET": OK, "POST": LET_IN}[method]
+            yield Cell("row id of a user", rule.endpoint, method, open_member, NOT_FOUND, at_home)
+
+    def follow(side: Side, code: str) -> TestResponse:
+        return Browser(side.world.app, side.tenant).get(f"/set-password?code={code}")
+
+    def set_password(side: Side, code: str) -> TestResponse:
+        browser = Browser(side.world.app, side.tenant)
+        browser.get("/login")
+        return browser.post(f"/set-password?code={code}", {"password": "a password of theirs"})
+
+    over = Answer(410, text="This link does not work any more")
+    yield Cell("one-time link", "accounts.set_password", "GET", follow, over, OK)
+    yield Cell("one-time link", "accounts.set_password", "POST", set_password, over, Answer(303))
+
+    def ask(side: Side, value: tuple[str, str]) -> TestResponse:
+        browser = Browser(side.world.app, side.tenant)
+        browser.get("/forgotten-password")
+        return browser.post("/forgotten-password", {"email": value[0]})
+
+    # Whoever asks learns nothing, at home neither.
+    yield Cell("e-mail", "accounts.forget_password", "POST", ask, OK, OK)
+
+    def end_session(side: Side, ref: str) -> TestResponse:
+        side.send_form(side.admin, "/account/sessions/end", session=ref)
+        return side.admin.get("/account")
+
+    none, ended = Answer(200, text="It was signed out already."), Answer(200, text="It is signed out.")
+    yield Cell("ref of a session", "accounts.end_session", "POST", end_session, none, ended)
+
+    def search_log(side: Side, value: tuple[str, str]) -> TestResponse:
+        return side.admin.get("/settings/audit-log?" + urlencode({"target": value[0]}))
+
+    nothing, found = Answer(200, text="Nothing happened that fits."), Answer(200, text="<tbody")
+    yield Cell("e-mail", "audit_log.list_events", "GET", search_log, nothing, found)
+
+    def arrive(side: Side, audience: str) -> TestResponse:
+        browser = Browser(side.world.app, side.tenant)
+        asked = browser.get("/login/handover/start").headers["Location"]
+        claims = {
+            "iss": "https://product.example", "aud": audience, "exp": now() + 60, "jti": secrets.token_hex(8),
+            "email": side.bo.email, "nonce": parse_qs(urlsplit(asked).query)["nonce"][0],
+        }  # fmt: skip
+        header = {"alg": side.signer.algorithm, "kid": side.signer.kid}
+        ticket = side.signer.sign(json.dumps(header), json.dumps(claims))
+        return browser.get("/login/handover?" + urlencode({"ticket": ticket}))
+
+    refused = Answer(403, text="That did not sign you in.")
+    yield Cell("audience of a ticket", "handover.arrive", "GET", arrive, refused, Answer(303))
+
+
 def connected_apps() -> Iterator[Cell]:
     def look(side: Side, ref: str) -> TestResponse:
         return side.member.get(f"/account/apps/{ref}/remove")
@@ -308,6 +371,37 @@ def of_manager(app: Flask) -> Iterator[Cell]:
     yield from forms_of_manager(app)
 
 
+#: What is the same each time the form is sent is no difference between two answers.
+_OFFERED_SECRET = credentials.new_client_secret()
+
+
+def choices_of_manager() -> Iterator[Cell]:
+    """What the forms of the client manager take beside text: people, scopes, tokens and IDs."""
+
+    def choose_owner(side: Side, value: tuple[str, str]) -> TestResponse:
+        form = {"client_id": "looked-after", "secret": _OFFERED_SECRET, "owner": value[0]}
+        return create_client(side, sent_forms.new_form_id(), **form)
+
+    def choose_scope(side: Side, scope: str) -> TestResponse:
+        form = {"client_id": "limited", "secret": _OFFERED_SECRET, "access": "some", "scopes": scope}
+        return create_client(side, sent_forms.new_form_id(), **form)
+
+    def make_one_like(side: Side, ref: str) -> TestResponse:
+        return side.admin.get(f"{MANAGER}/{side.own.pk}/tokens/new?" + urlencode({"like": ref}))
+
+    def check_id(side: Side, pair: tuple[str, str]) -> TestResponse:
+        return side.admin.get(f"{MANAGER}/check-id?" + urlencode({"client_id": pair[0]}))
+
+    create, nobody = "client_manager.create_client", Answer(422, text="Nobody with this email")
+    yield Cell("e-mail", create, "POST", choose_owner, nobody, OK, "owner")
+    not_offered = Answer(422, text="Choose from the list.")
+    yield Cell("scope", create, "POST", choose_scope, not_offered, OK, "scopes")
+    filled_in = Answer(200, text=' report"')
+    yield Cell("ref of a token", "client_manager.generate_token", "GET", make_one_like, OK, filled_in, "like")
+    free, taken = Answer(200, text='"message":""'), Answer(200, text="This ID is taken")
+    yield Cell("client ID and secret", "client_manager.check_client_id", "GET", check_id, free, taken)
+
+
 def forms_of_manager(app: Flask) -> Iterator[Cell]:
     def create(side: Side, form_id: str) -> TestResponse:
         return create_client(side, form_id)
@@ -328,6 +422,8 @@ def forms_of_manager(app: Flask) -> Iterator[Cell]:
     ):
         yield Cell("id of a sent form", endpoint, "POST", present, OK, shown_once, is_twin=True)
 
+    yield from choices_of_manager()
+
     def search(side: Side, name: str) -> TestResponse:
         return side.admin.get(f"{MANAGER}?" + urlencode({"q": name}))
 
@@ -343,6 +439,17 @@ def forms_of_manager(app: Flask) -> Iterator[Cell]:
                 return open_page(side.admin, rule, "POST", form, client_pk=str(client.pk), ref=ref)
 
             yield Cell("row ids in a body", rule.endpoint, "POST", smuggle, LET_IN, LET_IN, is_twin=True)
+
+
+def of_developers() -> Iterator[Cell]:
+    """The client that an admin picks, whose values the page then holds."""
+
+    def pick(side: Side, pair: tuple[str, str]) -> TestResponse:
+        return side.admin.get("/developers/postman.json?" + urlencode({"client": pair[0]}))
+
+    nobodys, filled_in = Answer(200, text="YOUR_CLIENT_ID"), Answer(200, text='"key": "client_id"')
+    endpoint = "developers.download_postman_environment"
+    yield Cell("client ID and secret", endpoint, "GET", pick, nobodys, filled_in)
 
 
 class _LetIn(Answer):
@@ -372,7 +479,7 @@ def of_sessions(app: Flask) -> Iterator[Cell]:
             browser = Browser(side.world.app, side.tenant)
             browser.client.set_cookie("__Host-keyporter", value[0], domain=side.tenant.host, secure=True)
             return browser.client.open(
-                address_of(rule, client_pk=str(side.spare.pk), ref=str(side.app.id)),
+                address_of(rule, **_existing(side)),
                 method=method,
                 base_url=side.tenant.url,
                 data={"csrf_token": value[1]} if method == "POST" else None,
@@ -380,16 +487,27 @@ def of_sessions(app: Flask) -> Iterator[Cell]:
             )
 
         def bring_token(side: Side, token: str, rule: Rule = rule) -> TestResponse:
-            ids = {"client_pk": str(side.spare.pk), "ref": str(side.app.id)}
-            return open_page(side.admin, rule, "POST", {"csrf_token": token}, **ids)
+            return open_page(side.admin, rule, "POST", {"csrf_token": token}, **_existing(side))
 
         is_open = method == "GET" and rule.endpoint in OPEN_PAGES
-        at_home = None if is_open else KNOWN
+        # Nor may the browser that is signed in at home be signed out by another one.
+        at_home = None if is_open or rule.endpoint == "accounts.end_other_sessions" else KNOWN
         yield Cell("session cookie", rule.endpoint, method, bring_session, of_stranger(rule, method), at_home)
         if method == "POST":
             # The browser that is signed in at home is needed for the other cells.
             at_home = None if rule.endpoint == "accounts.sign_out" else KNOWN
             yield Cell("CSRF token", rule.endpoint, method, bring_token, NO_CSRF, at_home)
+
+
+def _existing(side: Side) -> dict[str, str]:
+    """What an address may name, such that there is something, and nobody comes to harm."""
+    return {
+        "client_pk": str(side.spare.pk),
+        "ref": str(side.app.id),
+        "user_id": str(side.bo.id),
+        "what": "turn-on",
+        "kind": "csv",
+    }
 
 
 def of_stranger(rule: Rule, method: str) -> Answer:
@@ -403,7 +521,11 @@ def of_stranger(rule: Rule, method: str) -> Answer:
 OPEN_PAGES = {
     "accounts.start": Answer(302, location="/login"),
     "accounts.sign_in": Answer(200, text='name="password"'),
+    "accounts.forget_password": OK,
+    "accounts.set_password": Answer(410),
     "consent.authorize": Answer(400),
+    "handover.arrive": Answer(403),
+    "handover.start": Answer(303, location="https://product.example/sign-in?nonce="),
     "tenants.brand_css": OK,
     "tenants.logo": Answer(404),
 }
@@ -461,4 +583,4 @@ NOTHING_TO_PRESENT = {
 
 def all_cells(app: Flask) -> list[Cell]:
     """The whole matrix."""
-    return [*of_protocol(), *of_people(), *of_manager(app), *of_sessions(app)]
+    return [*of_protocol(), *of_people(), *of_manager(app), *of_members(app), *of_developers(), *of_sessions(app)]

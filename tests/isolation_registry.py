@@ -28,9 +28,12 @@ class Nothing(str):
 
 #: What an address may name.
 ARGUMENTS: dict[tuple[str, str], str | tuple[str, ...]] = {
+    ("audit_log", "kind"): Nothing("csv or json"),
     ("client_manager", "client_pk"): "row id of a client",
     ("client_manager", "ref"): "ref of a token",
     ("consent", "ref"): ("ref of a connected app", "ref of the shared app"),
+    ("members", "user_id"): "row id of a user",
+    ("members", "what"): Nothing("one of a few words"),
     ("static", "filename"): Nothing("files of the server"),
 }
 
@@ -61,27 +64,41 @@ FIELDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("SignInForm", "email"): "e-mail",
     ("SignInForm", "password"): "password",
     ("SignInForm", "submit"): Nothing("a button"),
+    ("SignInForm", "remember"): _TEXT,
     ("ConfirmForm", "confirm_password"): "password",
+    ("ForgottenForm", "email"): "e-mail",
+    ("SetPasswordForm", "password"): Nothing("the password that somebody is to have; the link says who"),
+    ("EndSessionForm", "session"): "ref of a session",
+    ("LanguageForm", "language"): _TEXT,
+    ("InviteForm", "name"): _TEXT,
+    ("InviteForm", "email"): Nothing("the address that somebody is to have"),
+    ("InviteForm", "role"): _TEXT,
     ("UserCodeForm", "user_code"): "user code",
     ("DeviceDecisionForm", "user_code"): "user code",
     ("DetailsForm", "name"): _TEXT,
     ("DetailsForm", "description"): _TEXT,
     ("DetailsForm", "client_id"): Nothing("the ID that a client is to have"),
+    ("LimitsForm", "owner"): "e-mail",
+    ("LimitsForm", "networks"): _TEXT,
+    ("LimitsForm", "access"): _TEXT,
+    ("LimitsForm", "scopes"): "scope",
     ("EditForm", "seen"): Nothing("which version of the client the page showed"),
     ("SecretFields", "form_id"): "id of a sent form",
     ("SecretFields", "secret"): Nothing("the secret that a client is to have"),
+    ("SecretFields", "secret_until"): _TEXT,
     ("ChangeSecretForm", "overlap"): _TEXT,
     ("ChangeSecretForm", "revoke_tokens"): _TEXT,
     ("GenerateTokenForm", "form_id"): "id of a sent form",
     ("GenerateTokenForm", "name"): _TEXT,
     ("GenerateTokenForm", "lasts"): _TEXT,
+    ("GenerateTokenForm", "until"): _TEXT,
     ("DeleteClientForm", "name"): Nothing("the client is named by the address; this has to agree"),
 }
 
 #: Every table of tenants: what could lead to its rows.
 TABLES: dict[str, str | tuple[str, ...]] = {
     "access_token": ("access token", "access token of a person", "ref of a token"),
-    "audit_event": Nothing("shown on the pages of the client it is about"),
+    "audit_event": "e-mail",
     "authorization_code": "authorization code",
     "client": ("client ID and secret", "row id of a client", "row ids in a body", "name of a client"),
     "client_owner": "row id of a client",
@@ -90,7 +107,7 @@ TABLES: dict[str, str | tuple[str, ...]] = {
     "device_code": ("device code", "user code"),
     "failed_attempts": ("password", "client secret"),
     "mail": Nothing("sent to the address in the row, shown nowhere"),
-    "one_time_link": Nothing("NOT YET"),
+    "one_time_link": ("one-time link", "audience of a ticket"),
     "problem": "row id of a client",
     "pushed_request": "pushed request_uri",
     "refresh_token": "refresh token",
@@ -98,8 +115,8 @@ TABLES: dict[str, str | tuple[str, ...]] = {
     "token_family": "refresh token",
     "token_use": "ref of a token",
     "used_assertion": "used jti",
-    "user_account": ("e-mail", "password"),
-    "user_session": ("session cookie", "CSRF token"),
+    "user_account": ("e-mail", "password", "row id of a user"),
+    "user_session": ("session cookie", "CSRF token", "ref of a session"),
 }
 
 #: Columns that prove or name something: by their type, or by what they are called.
@@ -126,7 +143,7 @@ COLUMNS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("device_code", "digest"): "device code",
     ("device_code", "user_code_digest"): "user code",
     ("failed_attempts", "digest"): Nothing("counts what is tried; nothing is looked up by it"),
-    ("one_time_link", "digest"): Nothing("NOT YET"),
+    ("one_time_link", "digest"): "one-time link",
     ("problem", "digest"): Nothing("of what stands in the row"),
     ("pushed_request", "digest"): "pushed request_uri",
     ("refresh_token", "digest"): "refresh token",

@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -178,13 +179,33 @@ class GunicornServer:
         """Let ``worker`` alone answer, by stopping the others for a moment."""
         others = [pid for pid in self.worker_pids() if pid != worker]
         assert len(others) == self.workers - 1
-        for pid in others:
-            os.kill(pid, signal.SIGSTOP)
+        self._stop_between_two_writes(others)
         try:
             yield
         finally:
             for pid in others:
                 os.kill(pid, signal.SIGCONT)
+
+    def _stop_between_two_writes(self, pids: list[int]) -> None:
+        """Stop those processes, none of them while it keeps all others from writing: SQLite has one lock for all."""
+
+        def are_stopped() -> bool:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            if not self.database_url.startswith("sqlite:///"):
+                return True
+            path = self.database_url.removeprefix("sqlite:///")
+            with contextlib.closing(sqlite3.connect(path, timeout=0.1, isolation_level=None)) as probe:
+                try:
+                    probe.execute("BEGIN IMMEDIATE")
+                    probe.execute("ROLLBACK")
+                except sqlite3.OperationalError:
+                    for pid in pids:
+                        os.kill(pid, signal.SIGCONT)
+                    return False
+            return True
+
+        wait_until(are_stopped, "nobody writes")
 
     def test_client(self, use_cookies: bool = True) -> Client:
         """A client as Flask's own, for tests.world: each request goes out on a fresh connection."""

@@ -41,3 +41,44 @@ def test_an_address_that_is_none_of_redis_is_refused_and_not_repeated(url):
         Config.from_env({"SECRET_KEY": LONG, "REDIS_URL": url})
 
     assert "my-password" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "smtp://mail.example.com",
+        "smtp://us%40er:p%3Ass@mail.example.com:587",
+        "smtps://user:password@[2001:db8::1]:465/",
+    ],
+)
+def test_the_address_of_the_mail_server_is_read_from_a_variable_or_a_file(url, tmp_path):
+    (tmp_path / "smtp").write_text(f"{url}\n")
+    sender = {"SECRET_KEY": LONG, "MAIL_FROM": "Acme <no-reply@acme.example>"}
+
+    assert Config.from_env({"SECRET_KEY": LONG}).SMTP_URL is None
+    for setting in ({"SMTP_URL": url}, {"SMTP_URL_FILE": str(tmp_path / "smtp")}):
+        config = Config.from_env({**sender, **setting})
+        assert url == config.SMTP_URL
+        assert config.MAIL_FROM == "Acme <no-reply@acme.example>"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mail.example.com:25", "http://h/", "smtp://", "smtp://:my-password@h", "smtp://h:x", "smtp://h:0", "smtp://h/?my-password"],
+)  # fmt: skip
+def test_an_address_that_is_none_of_a_mail_server_is_refused_and_not_repeated(url):
+    with pytest.raises(ConfigError, match="SMTP_URL must be an address like smtp://") as refused:
+        Config.from_env({"SECRET_KEY": LONG, "SMTP_URL": url, "MAIL_FROM": "a@b.example"})
+
+    assert "my-password" not in str(refused.value)
+
+
+def test_a_mail_server_needs_to_know_from_whom():
+    with pytest.raises(ConfigError, match="SMTP_URL needs MAIL_FROM too"):
+        Config.from_env({"SECRET_KEY": LONG, "SMTP_URL": "smtp://h"})
+
+
+@pytest.mark.parametrize("sender", ["Keyporter", "a@b@c", "<>", "a@b.example\nBcc: x@y", "a b@c.example"])
+def test_a_sender_that_is_no_address_is_refused(sender):
+    with pytest.raises(ConfigError, match="MAIL_FROM must be"):
+        Config.from_env({"SECRET_KEY": LONG, "SMTP_URL": "smtp://h", "MAIL_FROM": sender})

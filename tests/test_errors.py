@@ -151,6 +151,7 @@ class TestCrash:
         assert response.json == {
             "error": "server_error",
             "error_description": "Something broke on our side. Try again.",
+            "error_uri": "https://acme.example/developers#server_error",
         }
         assert response.headers["Cache-Control"] == "no-store"
         check_discreet(response)
@@ -184,6 +185,7 @@ class TestCrash:
         assert answer.json == {
             "error": "temporarily_unavailable",
             "error_description": "Too many tries. Wait 40 seconds.",
+            "error_uri": "https://acme.example/developers#temporarily_unavailable",
         }
         assert page.mimetype == "text/html"
         assert "Too many tries. Wait 40 seconds." in page.text

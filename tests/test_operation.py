@@ -34,7 +34,7 @@ def test_a_sound_deployment_passes_every_check(shell, tenant, other_tenant, engi
     found = checks(shell)
 
     walls = ["row-level security"] if engine == "postgresql" else []
-    assert list(found) == ["configuration", "database", "clock", "migrations", *walls, "proxy", "tenants"]
+    assert list(found) == ["configuration", "database", "clock", "migrations", *walls, "proxy", "tenants", "mail"]
     assert found["database"] == ("ok", f"{engine} answers")
     assert found["tenants"] == ("ok", "2, 1 of them suspended")
     assert all(line.startswith(("ok ", "warning ")) for line in shell.do("doctor").stdout.splitlines())

@@ -259,9 +259,9 @@ class TestEverythingStillWorks:
         token = machine.token(api_client)
         shell = Shell(app)
 
-        shell.do("db", "downgrade")
-        assert shell.json("row-level-security", "status")["database"] == "off"
+        shell.do("db", "downgrade", "0008")
         shell.do("db", "upgrade")
+        assert shell.json("row-level-security", "status")["database"] == "off"
         shell.do("row-level-security", "on")
 
         assert machine.works(token)

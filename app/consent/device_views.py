@@ -13,9 +13,11 @@ from app.attempts import budget
 from app.audit import log as audit
 from app.audit.log import Target
 from app.clients.registered import DEVICE_CODE, RegisteredClient
+from app.consent import mails
 from app.consent.forms import DeviceDecisionForm, UserCodeForm
 from app.consent.words import put_question
 from app.extensions import db
+from app.languages import lazy_gettext as _l
 from app.oauth.server import server
 from app.tenants.current import TenantChanged, current_tenant, runs_again_if_tenant_changes
 from app.tokens import consents, devices
@@ -24,7 +26,10 @@ from app.tokens.devices import FoundDeviceCode
 bp = Blueprint("device", __name__)
 
 #: One text for a code that never was, is too old or was used: it tells nobody which codes there are.
-_UNKNOWN = f"We do not know that code. It may have expired: codes live {devices.DEVICE_CODE_SECONDS // 60} minutes."
+_UNKNOWN = _l(
+    "We do not know that code. It may have expired: codes live %(count)s minutes.",
+    count=devices.DEVICE_CODE_SECONDS // 60,
+)
 
 
 class Waiting(NamedTuple):
@@ -136,6 +141,7 @@ def _allow(waiting: Waiting) -> bool:
     # Each time, though the consent may be an old one: every yes connects a device, and somebody may have talked the
     # person into it (RFC 8628 section 5.4).
     audit.record(current_tenant.id, "consent.given", current_actor(), _target(client), _note(code))
+    mails.tell_connected(user, client, consent, now, device=code.digest.hex())
     return devices.approve(current_tenant.id, code.digest, user=user, consent_generation=consent.generation, now=now)
 
 
@@ -149,7 +155,7 @@ def _note(code: FoundDeviceCode) -> str:
 
 
 def _refuse_code(form: UserCodeForm) -> ResponseReturnValue:
-    form.user_code.errors = [_UNKNOWN]
+    form.user_code.errors = [str(_UNKNOWN)]
     return _show_form(form), 422
 
 

@@ -6,6 +6,8 @@ from flask_wtf import FlaskForm
 from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired
 
+from app.languages import lazy_gettext as _l
+
 
 class ConsentForm(FlaskForm):
     """The person's answer is the button's: ``decision`` is "allow" or "cancel"."""
@@ -19,7 +21,9 @@ class UserCodeForm(FlaskForm):
     """What a person reads from a device. Which shapes of it count is devices.read_user_code's to say."""
 
     user_code = StringField(
-        "Code", validators=[DataRequired("Enter the code.")], description="Your device shows it: 8 letters."
+        _l("Code"),
+        validators=[DataRequired(_l("Enter the code."))],
+        description=_l("Your device shows it: 8 letters."),
     )
 
 

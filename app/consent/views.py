@@ -30,9 +30,11 @@ from app.audit.log import Target
 from app.clients import app_registry
 from app.clients.redirect_uris import is_on_this_device
 from app.clients.registered import RegisteredClient
+from app.consent import mails
 from app.consent.forms import ConsentForm, RemoveAppForm
 from app.consent.words import describe_scopes, find_catalogue, form_action_source, put_question, refusal
 from app.extensions import db
+from app.languages import gettext as _
 from app.oauth.authorization import RefusedOnPage
 from app.oauth.grants import AuthorizationCodeGrant
 from app.oauth.requests import ParsedRequest, without_secret
@@ -203,6 +205,8 @@ def _send_code(
         )
         note = "The operator vouches for the app." if pre_approved else asked.scope or "Everything."
         audit.record(current_tenant.id, "consent.given", current_actor(), _target(client), note)
+        if not pre_approved:
+            mails.tell_connected(user, client, consent, asked.now)
     return server.answer_with_code(grant, user, consent.generation)
 
 
@@ -288,7 +292,7 @@ def remove_app(ref: int) -> ResponseReturnValue:
     consents.withdraw_consent(current_tenant.id, user.id, connection.ref, int(time.time()))
     audit.record(current_tenant.id, "consent.withdrawn", current_actor(), _connection_target(connection))
     db.session.commit()
-    flash(f"{connection.app_name} is removed.")
+    flash(_("%(app)s is removed.", app=connection.app_name))
     return redirect(url_for("consent.connected_apps"), 303)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from app.clients.redirect_uris import is_on_this_device
 from app.clients.registered import RegisteredClient
+from app.languages import gettext as _
 from app.tenants import registry as tenants
 from app.tenants.models import Scope
 from app.tokens.consents import covers, together
@@ -105,7 +106,7 @@ def where_it_goes(redirect_uri: str, app_name: str) -> str:
     parts = urlsplit(redirect_uri)
     if parts.scheme in {"http", "https"}:
         return parts.netloc
-    return f"the {app_name} on this device"
+    return _("the %(app)s on this device", app=app_name)
 
 
 def form_action_source(redirect_uri: str) -> str | None:
@@ -135,42 +136,47 @@ class Refusal:
 
 def refusal(reason: str, app_name: str | None, tenant_name: str) -> Refusal:
     """The words for a reason of RefusedOnPage."""
-    app = app_name or "the app"
-    title = f"We cannot open {app}"
-    fault = "This is a problem with the app, not with you."
-    ask = "Ask support to add the address you sent, or change your app."
+    title = _("We cannot open %(app)s", app=app_name) if app_name else _("We cannot open the app")
+    fault = _("This is a problem with the app, not with you.")
     texts = {
-        "client_missing": ("The app did not say which one it is.", "client_id is missing", "Send client_id."),
+        "client_missing": (
+            _("The app did not say which one it is."), "client_id is missing", _("Send client_id."),
+        ),
         "client_unknown": (
-            f"We do not know this app, or it is not turned on for {tenant_name}.",
+            _("We do not know this app, or it is not turned on for %(tenant)s.", tenant=tenant_name),
             "client_id is not known here",
-            "Check client_id and the host name. Support turns apps on for an organisation.",
+            _("Check client_id and the host name. Support turns apps on for an organisation."),
         ),
         "client_off": (
-            f"The app is turned off for {tenant_name}. Ask an admin of {tenant_name}.",
+            _("The app is turned off for %(tenant)s. Ask an admin of %(tenant)s.", tenant=tenant_name),
             "client is turned off",
-            "Ask support why the app was turned off.",
+            _("Ask support why the app was turned off."),
         ),
         "client_is_no_app": (
-            f"This is an API client, which acts for {tenant_name} itself and asks nobody. {fault}",
+            _("This is an API client, which acts for %(tenant)s itself and asks nobody.", tenant=tenant_name)
+            + f" {fault}",
             "the client is an API client, not an app",
-            "Use the client credentials grant, or ask support to register an app.",
+            _("Use the client credentials grant, or ask support to register an app."),
         ),
         "redirect_uri_missing": (
-            f"The app did not say where you go next. {fault}", "redirect_uri is missing", "Send redirect_uri.",
+            _("The app did not say where you go next.") + f" {fault}",
+            "redirect_uri is missing",
+            _("Send redirect_uri."),
         ),
         "redirect_uri_unregistered": (
-            f"The app sent an address that is not on its list. {fault}", "redirect_uri is not registered", ask,
+            _("The app sent an address that is not on its list.") + f" {fault}",
+            "redirect_uri is not registered",
+            _("Ask support to add the address you sent, or change your app."),
         ),
         "request_uri_over": (
-            "This took too long, or you have answered already. Go back to the app and start again.",
+            _("This took too long, or you have answered already. Go back to the app and start again."),
             "request_uri is not known here, was used, or is too old",
-            "Push a new authorization request for each attempt, and open it within 5 minutes.",
+            _("Push a new authorization request for each attempt, and open it within 5 minutes."),
         ),
         "malformed": (
-            f"The app sent a link that we cannot read. {fault}",
+            _("The app sent a link that we cannot read.") + f" {fault}",
             "the authorization request is malformed",
-            "Send each parameter once, as percent-encoded UTF-8.",
+            _("Send each parameter once, as percent-encoded UTF-8."),
         ),
     }  # fmt: skip
     return Refusal(title, *texts[reason])

@@ -23,6 +23,7 @@ REASONS = {
     "app_on_all": "the operator turns an app on for all tenants at once",
     "app_tenants": "the operator asks which tenants an app is on for",
     "host": "a host name is looked up to learn which tenant it is, with that tenant's scopes",
+    "mail": "whoever sends mails takes those that wait longest, whosever they are",
     "migration": "a change of the schema is about the rows of all tenants",
     "purge": "housekeeping looks for tenants that left rows behind",
 }

@@ -86,14 +86,16 @@ def show(slug: str, as_json: bool) -> None:
 def change(slug: str, key: str, value: str) -> None:
     """Change a setting of a tenant.
 
-    For `logo` VALUE is the path of a PNG file, or '' to have none; lifetimes are
-    seconds; a changed `host` keeps the old name as an alias.
+    For `logo` VALUE is the path of a PNG file, for `handover_jwks` that of a file
+    with public keys, or '' to have none; lifetimes are seconds; a changed `host`
+    keeps the old name as an alias.
 
     Example: flask tenant set acme token_lifetime 86400
     """
     tenant = get_tenant(slug)
-    registry.change_setting(tenant, key, _read_logo(value) if key == "logo" else value)
-    changed = f"{key}: {value}" if key != "logo" else "logo"
+    is_file = key in {"logo", "handover_jwks"}
+    registry.change_setting(tenant, key, _read_file(value, _MOST_BYTES[key]) if is_file else value)
+    changed = key if is_file else f"{key}: {value}"
     audit.record(tenant.id, "tenant.changed", OPERATOR, _target(tenant), changed)
     db.session.commit()
     say(f"Tenant {slug} is changed ({changed}).")
@@ -159,6 +161,8 @@ def _describe(tenant: Tenant, hosts: list[str]) -> dict[str, Any]:
         "refresh_idle": tenant.refresh_idle,
         "refresh_lifetime": tenant.refresh_lifetime,
         "sign_in_methods": tenant.sign_in_methods,
+        "developers_public": tenant.developers_public,
+        "handover_url": tenant.handover_url,
         "created_at": tenant.created_at,
     }
 
@@ -167,12 +171,16 @@ def _target(tenant: Tenant) -> Target:
     return Target("tenant", tenant.slug, tenant.id)
 
 
-def _read_logo(path: str) -> bytes:
+#: Of the files that settings are read from.
+_MOST_BYTES = {"logo": registry.LOGO_MAX_BYTES, "handover_jwks": 64 * 1024}
+
+
+def _read_file(path: str, most: int) -> bytes:
     if not path:
         return b""
     try:
         with Path(path).open("rb") as file:
             # One byte more than allowed is enough to be refused; the rest of a wrong file stays where it is.
-            return file.read(registry.LOGO_MAX_BYTES + 1)
+            return file.read(most + 1)
     except OSError as error:
         raise Refused(f"'{path}' cannot be read: {error.strerror}.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +58,12 @@ class TenantSettings:
     #: Seconds.
     refresh_idle: int
     refresh_lifetime: int
+    #: True: everybody may read the developers' page.
+    developers_public: bool
+    #: How people sign in, best first.
+    sign_in_methods: tuple[str, ...]
+    #: Where the vendor's own product signs people in; None if it does not.
+    handover_url: str | None
 
     @property
     def is_active(self) -> bool:
@@ -131,7 +137,37 @@ def settings_of(tenant: Tenant, port: int, *, has_logo: bool = False, scope: str
         resources=frozenset(tenant.resources.split()),
         refresh_idle=tenant.refresh_idle,
         refresh_lifetime=tenant.refresh_lifetime,
+        developers_public=tenant.developers_public,
+        sign_in_methods=tuple(tenant.sign_in_methods.split()),
+        handover_url=tenant.handover_url if tenant.handover_jwks else None,
     )
+
+
+#: Reads keys (a JWK set, or PEM) and returns them as they are kept; ValueError with a sentence for people. Set by who
+#: knows keys, which this package must not import.
+_handover_key_readers: list[Callable[[str], str]] = []
+
+
+def reads_handover_keys(read: Callable[[str], str]) -> None:
+    """Register who reads the keys that hand-overs are signed with."""
+    _handover_key_readers[:] = [read]
+
+
+def _check_handover_keys(text: str) -> str:
+    try:
+        return _handover_key_readers[0](text)
+    except ValueError as error:
+        raise TenantError(str(error)) from error
+
+
+def find_handover_keys(tenant_id: int) -> str | None:
+    """The JWK set with which the vendor's product signs for the tenant; None if it does not."""
+    return db.session.scalar(select(Tenant.handover_jwks).where(Tenant.id == tenant_id))
+
+
+def find_by_id(tenant_id: int) -> Tenant | None:
+    """The tenant of that id, suspended or not."""
+    return db.session.scalars(select(Tenant).where(Tenant.id == tenant_id)).first()
 
 
 def find_by_slug(slug: str) -> Tenant | None:
@@ -208,6 +244,9 @@ SETTINGS = (
     "refresh_idle",
     "refresh_lifetime",
     "sign_in_methods",
+    "developers_public",
+    "handover_url",
+    "handover_jwks",
 )
 
 
@@ -223,14 +262,14 @@ def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
             raise TenantError(f"A logo is a PNG of at most {LOGO_MAX_BYTES // 1000} kB.")
         _update(tenant, logo=data or None)
         return
-    text = value.decode() if isinstance(value, bytes) else value
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     if key == "host":
         _change_host(tenant, _checked_host(text))
         return
     if key == "scope":
         _replace_scopes(tenant, _checked_scope(text))
         return
-    readers = {
+    readers: dict[str, Callable[[str], Any]] = {
         "name": _checked_name,
         "colour": _checked_colour,
         "token_lifetime": lambda text: _checked_lifetime(text, tenant.token_lifetime_max),
@@ -239,11 +278,16 @@ def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
         "resources": _checked_resources,
         "refresh_idle": lambda text: _checked_lifetime(text, 10 * ONE_YEAR),
         "refresh_lifetime": lambda text: _checked_lifetime(text, 10 * ONE_YEAR),
-        "sign_in_methods": _checked_sign_in_methods,
+        "sign_in_methods": lambda text: _checked_sign_in_methods(tenant, text),
+        "developers_public": _checked_flag,
+        "handover_url": _checked_handover_url,
+        "handover_jwks": lambda text: _check_handover_keys(text) if text else None,
     }
     if key not in readers:
         raise TenantError(f"No setting '{key}'. There are: {', '.join(SETTINGS)}.")
     changed: Any = readers[key](text)
+    if key in {"handover_url", "handover_jwks"} and not changed and "handover" in tenant.sign_in_methods.split():
+        raise TenantError("People sign in by hand-over. First change sign_in_methods.")
     _update(tenant, **{key: changed})
     if key == "token_lifetime_max" and tenant.token_lifetime > changed:
         _update(tenant, token_lifetime=changed)
@@ -405,7 +449,19 @@ def _checked_flag(text: str) -> bool:
     return text.lower() in {"true", "yes", "on", "1"}
 
 
-def _checked_sign_in_methods(text: str) -> str:
-    if text.split() != ["password"]:
-        raise TenantError("The one way to sign in is: password.")
-    return "password"
+def _checked_sign_in_methods(tenant: Tenant, text: str) -> str:
+    names = list(dict.fromkeys(text.split()))
+    if not names or set(names) - {"password", "handover"}:
+        raise TenantError("The ways to sign in are: password, handover.")
+    if "handover" in names and not (tenant.handover_url and tenant.handover_jwks):
+        raise TenantError("Before handover, set handover_url and handover_jwks.")
+    return " ".join(names)
+
+
+def _checked_handover_url(text: str) -> str | None:
+    if not text:
+        return None
+    # What is good as a resource indicator is good here: absolute, https or this machine's own, nothing odd in it.
+    if not is_resource_indicator(text):
+        raise TenantError("A hand-over address looks like https://product.example/sign-in: no user, no #, no spaces.")
+    return text

@@ -75,6 +75,7 @@ def told(response):
 def plain(response, value):
     """The lines of an answer, without what differs each time and without what was presented."""
     text = re.sub(r'(name="(?:csrf_token|form_id)"[^>]*value=")[^"]*', r"\1", response.text)
+    text = re.sub(r"(nonce=)[\w-]+", r"\1", text)
     for part in sorted([*texts_of(value), response.headers["Request-Id"]], key=len, reverse=True):
         text = text.replace(part, "PRESENTED")
     headers = [f"{name}: {text}" for name, text in response.headers if name not in DIFFERENT_EACH_TIME]
@@ -140,7 +141,7 @@ class TestNothingIsLeftOut:
             kinds = {cell.kind for cell in CELLS if (cell.endpoint, cell.method) == (rule.endpoint, method)}
             for argument in rule.arguments:
                 named = registry.kinds_in({"": registry.ARGUMENTS[rule.endpoint.partition(".")[0], argument]})
-                assert kinds & named, (rule, method, argument)
+                assert not named or kinds & named, (rule, method, argument)
 
     def test_every_parameter_of_the_protocol_has_its_kind(self):
         assert registry.PARAMETERS.keys() == registry.parameters()

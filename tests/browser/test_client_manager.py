@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -149,6 +151,85 @@ def test_an_admin_changes_a_secret_and_the_old_one_works_on(visitor, served_worl
     assert secret != client.secret
     assert machine.request_token(client).status_code == 200
     assert machine.request_token(ClientHandle(site, 0, "powerbi", secret)).status_code == 200
+
+
+@pytest.mark.parametrize("has_script", [True], ids=["script"])
+def test_what_is_wrong_is_said_while_somebody_types_it(visitor, served_world, site):
+    page = visitor.page
+    served_world.client(site, "powerbi")
+    visitor.follow("Create API client")
+
+    page.get_by_label("Client ID", exact=True).fill("powerbi")
+    expect(page.get_by_text("This ID is taken in your organisation. Try powerbi-2.")).to_be_visible()
+    page.get_by_label("Client secret").fill("too short")
+    expect(page.get_by_text("Use letters, digits, and . _ ~ - only. Other characters break")).to_be_visible()
+    page.get_by_label("Client secret").fill("too-short")
+    expect(page.get_by_text("Use 20 characters or more. Or press New random.")).to_be_visible()
+    visitor.look("create-client-typing")
+    expect(page.get_by_label("Client secret")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Client secret").fill("long-enough-to-be-a-secret")
+    page.get_by_label("Client ID", exact=True).fill("powerbi-2")
+
+    expect(page.get_by_text("This ID is taken")).to_have_count(0)
+    expect(page.get_by_label("Client secret")).to_have_attribute("aria-invalid", "false")
+
+
+def test_the_credentials_can_be_saved_as_files(visitor, site):
+    page = visitor.page
+    visitor.follow("Create API client")
+    page.get_by_label("Name").fill("Power BI")
+    page.get_by_label("Client ID", exact=True).fill("powerbi")
+    visitor.press("Create client")
+    secret = shown(visitor, "Client secret")
+
+    page.locator("summary", has_text="JSON").click()
+    expect(page.locator(".file[open] pre")).to_contain_text(secret)
+    if visitor.has_script:
+        with page.expect_download() as download:
+            visitor.press("Download powerbi.json")
+        assert download.value.suggested_filename == "powerbi.json"
+        saved = json.loads(download.value.path().read_text())
+        assert saved == {"client_id": "powerbi", "client_secret": secret, "token_url": f"{site.url}/oauth2/token"}
+    else:
+        expect(page.get_by_role("button", name="Download")).to_have_count(0)
+    page.get_by_label("I have stored the secret").check()
+    expect(page.get_by_text("Good. You can leave this page.")).to_be_visible()
+    visitor.look("created-client-files")
+
+
+def test_one_language_is_shown_at_a_time_and_remembered(visitor, served_world, site):
+    page = visitor.page
+    served_world.client(site, "powerbi")
+    visitor.open("/settings/app/api-clients")
+    visitor.follow("Manage Power BI")
+    if not visitor.has_script:
+        for name in ("curl", "Python", "JavaScript", "Power Query M", "Raw HTTP"):
+            expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+        return
+
+    expect(page.get_by_text("curl -s ")).to_be_visible()
+    page.get_by_role("tab", name="curl").press("ArrowRight")
+    expect(page.get_by_role("tab", name="Python")).to_be_focused()
+    expect(page.get_by_text("import requests")).to_be_visible()
+    expect(page.get_by_text("curl -s ")).to_be_hidden()
+    page.reload()
+
+    expect(page.get_by_role("tab", name="Python")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_text("import requests")).to_be_visible()
+
+
+def test_a_day_that_is_typed_chooses_itself(visitor, served_world, site):
+    client = served_world.client(site, "powerbi")
+    visitor.open(f"/settings/app/api-clients/{client.pk}/tokens/new")
+    page = visitor.page
+    page.get_by_label("Name").fill("Fair")
+    if not visitor.has_script:
+        page.get_by_label("Until a day of your choice").check()
+
+    page.get_by_label("Until", exact=True).fill(time.strftime("%Y-%m-%d", time.gmtime(time.time() + 9 * 86_400)))
+    visitor.press("Generate token")
+
+    assert visitor.heading() == "Your token"
 
 
 def test_a_member_is_told_who_the_admins_are(visit, served_world, site):

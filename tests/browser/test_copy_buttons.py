@@ -8,6 +8,8 @@ import pytest
 from flask import Flask, render_template_string
 from playwright.sync_api import Page, Route, expect
 
+from app import languages
+
 APP = Path(__file__).parent.parent.parent / "app"
 
 #: Browsers give the clipboard to secure contexts only: https, and this machine's own names.
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def html() -> str:
     app = Flask("words", template_folder=str(APP / "templates"))
+    languages.init_app(app)
     with app.app_context():
         return render_template_string(PAGE, token=TOKEN)
 

@@ -23,10 +23,25 @@ WIDE = {"width": 1280, "height": 800}
 #: The narrowest screen that WCAG 2.2 asks for (1.4.10).
 NARROW = {"width": 320, "height": 640}
 
+#: Comes from npm, with the clients that nobody here wrote.
+AXE = Path(__file__).parents[1] / "clients" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+_RUN_AXE = """async () => (await axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+    resultTypes: ["violations"],
+})).violations"""
+
 _NO_SIDEWAYS = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 _TOO_WIDE = """() => [...document.querySelectorAll("body *")]
     .filter(element => element.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
     .map(element => element.outerHTML.slice(0, 120))"""
+
+
+def find_barriers(page: Page) -> list[str]:
+    """What axe finds on the page against WCAG 2.2 AA: the rule, and where."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(_RUN_AXE)
+    return [f"{rule['id']} ({rule['help']}): {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
 
 @dataclass
@@ -65,21 +80,42 @@ class Visitor:
         return self.page.get_by_role("heading", level=1).inner_text()
 
     def look(self, name: str) -> None:
-        """Take the page's pictures, wide and narrow, light and dark; nothing may reach beyond a narrow screen."""
-        self.page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-        if not self.page.evaluate(_NO_SIDEWAYS):
-            self.problems.append(f"{name} is wider than 320 px: {self.page.evaluate(_TOO_WIDE)}")
-        self._picture(f"{name}-320")
-        self.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
-        self._picture(f"{name}-light")
-        self.page.emulate_media(color_scheme="dark")
-        self._picture(f"{name}-dark")
-        self.page.emulate_media(color_scheme="light")
+        """Look at the page wide and narrow, light and dark, as axe does, and take its pictures.
 
-    def _picture(self, name: str) -> None:
-        if not self.has_script:
-            return  # the same, without a button or two
-        self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+        Nothing may reach beyond a narrow screen.
+        """
+        for size, width in ((NARROW, "320"), (WIDE, "1280")):
+            self.page.set_viewport_size(size)  # type: ignore[arg-type]
+            if not self.page.evaluate(_NO_SIDEWAYS):
+                self.problems.append(f"{name} is wider than {width} px: {self.page.evaluate(_TOO_WIDE)}")
+            for scheme in ("dark", "light"):
+                self.page.emulate_media(color_scheme=scheme)
+                self._look_once(f"{name}-{width}-{scheme}")
+
+    def _look_once(self, name: str) -> None:
+        with self._readable() as page:
+            self.problems += [f"axe, {name}: {finding}" for finding in find_barriers(page)]
+        if self.has_script:  # without it the same, less a button or two
+            self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+
+    @contextmanager
+    def _readable(self) -> Iterator[Page]:
+        """The page where axe can run: what a browser without script shows is laid before one with it, unchanged."""
+        if self.has_script:
+            yield self.page
+            return
+        shown, browser = self.page.content(), self.page.context.browser
+        scheme = "dark" if self.page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches") else "light"
+        context = browser.new_context(viewport=self.page.viewport_size, color_scheme=scheme)  # type: ignore[arg-type]
+        try:
+            page = context.new_page()
+            page.route("**/*.js*", lambda route: route.abort())
+            address = self.page.url.partition("#")[0]
+            page.route(address, lambda route: route.fulfill(body=shown, content_type="text/html; charset=utf-8"))
+            page.goto(address)
+            yield page
+        finally:
+            context.close()
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and not _REFUSED.match(message.text):

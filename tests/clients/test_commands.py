@@ -402,3 +402,57 @@ def test_the_page_of_a_client_without_a_secret_opens_and_gives_it_one(shell, ten
     assert browser.get(address).status_code == 200
     assert made["client_id"] in browser.page.text
     assert browser.get(f"{address}/secret").status_code == 200
+
+
+def test_networks_are_set_shown_and_taken_away(shell, tenant):
+    made = shell.json(*CREATE, "--client-id", "power-bi", "--network", "203.0.113.7")
+    assert made["networks"] == ["203.0.113.7/32"]
+
+    changed = shell.json("client", "set", "power-bi", "--tenant", "acme", "--network", "10.0.0.0/8", "--network", "::1")
+    assert changed["networks"] == ["10.0.0.0/8", "::1/128"]
+
+    assert shell.json("client", "set", "power-bi", "--tenant", "acme", "--no-networks")["networks"] == []
+    assert shell.events("acme") == ["client.changed", "client.changed", "client.created"]
+
+
+def test_a_network_that_is_none_is_named_and_changes_nothing(shell, tenant):
+    shell.json(*CREATE, "--client-id", "power-bi", "--network", "10.0.0.0/8")
+
+    refused = shell.refusal("client", "set", "power-bi", "--tenant", "acme", "--network", "office")
+    assert "“office” is no IP address or network." in refused
+    shell.run("client", "set", "power-bi", "--tenant", "acme", "--network", "::1", "--no-networks")
+    assert shell.json("client", "show", "power-bi", "--tenant", "acme")["networks"] == ["10.0.0.0/8"]
+
+
+def test_a_secret_stops_with_the_day_that_was_named(shell, tenant, machine):
+    end = 1_956_527_999  # the last second of 2031
+    made = shell.json(*CREATE, "--client-id", "power-bi", "--secret-expires", "2031-01-01")
+    assert made["secret_expires_at"] == end - 364 * 86_400
+
+    changed = shell.json("client", "set", "power-bi", "--tenant", "acme", "--secret-expires", "2031-12-31")
+    assert changed["secret_expires_at"] == end
+    kept = shell.json("client", "rotate-secret", "power-bi", "--tenant", "acme", "--secret-expires", "2031-12-31")
+    assert kept["secret_expires_at"] == end
+    assert shell.json("client", "rotate-secret", "power-bi", "--tenant", "acme")["secret_expires_at"] is None
+    changed = shell.json("client", "set", "power-bi", "--tenant", "acme", "--secret-expires", "never")
+    assert changed["secret_expires_at"] is None
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2031-02-30", "2020-01-01", "9999-12-31", ""])
+def test_a_day_on_which_no_secret_can_stop_is_refused(shell, tenant, text):
+    shell.json(*CREATE, "--client-id", "power-bi")
+
+    result = shell.run("client", "set", "power-bi", "--tenant", "acme", "--secret-expires", text)
+
+    assert result.exit_code in {1, 2}
+    assert isinstance(result.exception, SystemExit)
+    assert shell.json("client", "show", "power-bi", "--tenant", "acme")["secret_expires_at"] is None
+
+
+def test_a_client_without_a_secret_has_none_that_could_expire(shell, tenant, tmp_path):
+    keys = tmp_path / "keys.json"
+    keys.write_text(Signer().jwks)
+    shell.json(*CREATE, "--client-id", "power-bi", "--no-secret", "--jwks-file", str(keys))
+
+    refused = shell.refusal("client", "set", "power-bi", "--tenant", "acme", "--secret-expires", "2031-01-01")
+    assert "It has no secret that could expire." in refused

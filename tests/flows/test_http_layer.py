@@ -307,7 +307,11 @@ def test_a_token_request_over_plain_http_is_refused(server, served_world, outsid
     response = Machine(server, outside).request_token(served_world.client(outside))
 
     assert response.status_code == 400
-    assert json.loads(response.data) == {"error": "invalid_request", "error_description": "Use https."}
+    assert json.loads(response.data) == {
+        "error": "invalid_request",
+        "error_description": "Use https.",
+        "error_uri": f"https://{outside.host}/developers#invalid_request",
+    }
 
 
 def test_a_forwarded_scheme_from_nobodys_proxy_is_ignored(server, outside, form):

@@ -76,6 +76,7 @@ def check_too_many(response, seconds=range(1, 61)):
     assert response.json == {
         "error": "temporarily_unavailable",
         "error_description": f"Too many tries. Wait {duration(wait)}.",
+        "error_uri": "https://acme.example/developers#temporarily_unavailable",
     }
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["Pragma"] == "no-cache"
