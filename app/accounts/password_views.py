@@ -33,7 +33,7 @@ def forget_password() -> ResponseReturnValue:
     page = render_template("accounts/forgotten.html", form=form, error=refusal.text if refusal else None)
     if refusal is not None:
         return page, refusal.status, refusal.headers
-    return page, 200 if request.method == "GET" else 422
+    return page, 422 if request.method == "POST" else 200
 
 
 def _try_to_send(email: str) -> Refusal | None:

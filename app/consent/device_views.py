@@ -71,7 +71,7 @@ def answer() -> ResponseReturnValue:
 
     GET is what sign-in leads to for somebody whose session ended over the question: they start again.
     """
-    if request.method == "GET":
+    if request.method != "POST":
         return redirect(url_for("device.enter_code"))
     waiting = _find_waiting(request.form.get("user_code", ""))
     if waiting is None:

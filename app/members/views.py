@@ -62,7 +62,7 @@ def invite() -> ResponseReturnValue:
             taken = registry.find_user_by_email(current_tenant.id, form.email.data or "") is not None
             message = _("Somebody here has this email already.") if taken else _("Check name and email.")
             form.email.errors = [*form.email.errors, message]
-    return render_template("members/invite.html", form=form), 200 if request.method == "GET" else 422
+    return render_template("members/invite.html", form=form), 422 if request.method == "POST" else 200
 
 
 def _invite(form: InviteForm) -> ResponseReturnValue:

@@ -86,6 +86,23 @@ def test_every_route_has_a_guard_that_is_written_down(app):
     assert known <= {endpoint for endpoint, _, _ in routes(app)}, "a route that is gone is still listed"
 
 
+def test_a_page_answers_who_only_looks_whether_it_is_there_as_it_answers_a_reader(
+    app, world, tenant, api_client, browser
+):
+    browser.sign_in(world.admin(tenant))
+    tried = 0
+    for endpoint, rule, methods in routes(app):
+        if "GET" not in methods or endpoint in {"consent.authorize", "static"}:
+            continue
+        address = address_of(rule, api_client.pk)
+        statuses = [
+            getattr(browser.client, method)(address, base_url=tenant.url).status_code for method in ("get", "head")
+        ]
+        assert statuses[0] == statuses[1], (rule, statuses)
+        tried += 1
+    assert tried > 30
+
+
 def test_a_stranger_is_turned_away(app, api_client, browser, open_forms):
     for endpoint, rule, methods in routes(app):
         for method in methods:
