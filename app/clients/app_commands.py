@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -57,6 +57,17 @@ all_tenants_option = click.option(
 )
 
 
+def links_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The links that people find where they decide about an app."""
+    for name, what in (
+        ("terms", "The address of its terms of use."),
+        ("privacy", "The address of what it says about privacy."),
+        ("site", "The address of its own site, to which the publisher's name leads."),
+    ):
+        command = click.option(f"--{name}", metavar="URL", help=f"{what} https; '' for none.")(command)
+    return command
+
+
 @app_commands.command("create")
 @click.option("--name", required=True, help="What people read when they are asked, for example 'Field iOS'.")
 @click.option(
@@ -67,6 +78,7 @@ all_tenants_option = click.option(
     "Needed unless the app uses the device grant alone.",
 )
 @click.option("--publisher", default="", help="Who made the app, as people read it.")
+@links_options
 @click.option("--public", is_flag=True, help="An app that can keep no secret (phone, desktop, browser): PKCE instead.")
 @click.option("--first-party", is_flag=True, help="You vouch for the app: people are not asked.")
 @click.option("--require-pkce", is_flag=True, help="Refuse requests without PKCE. Public apps always need it.")
@@ -83,6 +95,9 @@ def create(
     name: str,
     uris: tuple[str, ...],
     publisher: str,
+    site: str | None,
+    privacy: str | None,
+    terms: str | None,
     public: bool,
     first_party: bool,
     require_pkce: bool,
@@ -114,8 +129,9 @@ def create(
     secret = None if public or no_secret else rules.generate_secret()
     app = app_registry.create_app(
         name=name, redirect_uris=uris, now=now, secret=secret.stored if secret else None, publisher=publisher,
-        first_party=first_party, pkce_required=public or require_pkce, par_required=require_par,
-        refresh_tokens=refresh_tokens, device_grant=device_grant, token_lifetime=token_lifetime, **keys,
+        site=site or "", privacy=privacy or "", terms=terms or "", first_party=first_party,
+        pkce_required=public or require_pkce, par_required=require_par, refresh_tokens=refresh_tokens,
+        device_grant=device_grant, token_lifetime=token_lifetime, **keys,
     )  # fmt: skip
     audit.record(NO_TENANT, "app.created", OPERATOR, _target(app))
     _turn_on(app, None if all_tenants else [tenant.id for tenant in chosen], now)
@@ -146,6 +162,7 @@ def show(client_id: str, as_json: bool) -> None:
 @client_id_argument
 @click.option("--name", help="What people read.")
 @click.option("--publisher", help="Who made the app, as people read it.")
+@links_options
 @click.option("--redirect-uri", "uris", multiple=True, metavar="URI", help="Replaces all it had; may be repeated.")
 @click.option("--require-par/--no-require-par", default=None, help="Refuse requests that were not pushed before.")
 @click.option("--refresh-tokens/--no-refresh-tokens", default=None, help="The app gets refresh tokens, or no longer.")
@@ -158,6 +175,9 @@ def change(
     client_id: str,
     name: str | None,
     publisher: str | None,
+    site: str | None,
+    privacy: str | None,
+    terms: str | None,
     uris: tuple[str, ...],
     require_par: bool | None,
     refresh_tokens: bool | None,
@@ -176,17 +196,18 @@ def change(
         raise click.UsageError("Say --no-keys, or which keys.")
     keys = no_keys or jwks_file or jwks_uri
     given = {
-        "name": name, "publisher": publisher, "redirect URIs": uris or None, "pushed requests": require_par,
-        "refresh tokens": refresh_tokens, "device grant": device_grant, "token lifetime": token_lifetime,
-        "keys": keys or None,
+        "name": name, "publisher": publisher, "site": site, "privacy": privacy, "terms": terms,
+        "redirect URIs": uris or None, "pushed requests": require_par, "refresh tokens": refresh_tokens,
+        "device grant": device_grant, "token lifetime": token_lifetime, "keys": keys or None,
     }  # fmt: skip
     changed = [what for what, value in given.items() if value is not None]
     if not changed:
         raise click.UsageError("Say what to change: --name, --publisher, --redirect-uri, --refresh-tokens, ...")
     app = _get_app(client_id)
     app_registry.change_app(
-        app, name=name, publisher=publisher, redirect_uris=uris, par_required=require_par,
-        refresh_tokens=refresh_tokens, device_grant=device_grant, token_lifetime=token_lifetime,
+        app, name=name, publisher=publisher, site=site, privacy=privacy, terms=terms, redirect_uris=uris,
+        par_required=require_par, refresh_tokens=refresh_tokens, device_grant=device_grant,
+        token_lifetime=token_lifetime,
     )  # fmt: skip
     if keys:
         registry.change_keys(app, **read_keys(jwks_file, jwks_uri))
@@ -315,6 +336,9 @@ def _describe(app: App) -> dict[str, Any]:
         "client_id": app.client_id,
         "name": app.name,
         "publisher": app.publisher,
+        "site_url": app.site_url,
+        "privacy_url": app.privacy_url,
+        "terms_url": app.terms_url,
         "redirect_uris": [uri for uri in app.redirect_uris.split("\n") if uri],
         "public": app.public,
         "first_party": app.first_party,

@@ -12,7 +12,7 @@ from app.audit import log as audit
 from app.audit.log import OPERATOR, Target
 from app.clients import redirect_uris as uri_rules
 from app.clients.models import APP_ID_PREFIX, App, Client
-from app.clients.rules import LONGEST_LIFETIME, check_name, check_token_lifetime
+from app.clients.rules import LONGEST_LIFETIME, check_link, check_name, check_token_lifetime
 from app.credentials import StoredSecret
 from app.extensions import db
 from app.tenants.models import Tenant
@@ -28,6 +28,9 @@ def create_app(
     now: int,
     secret: StoredSecret | None,
     publisher: str = "",
+    site: str = "",
+    privacy: str = "",
+    terms: str = "",
     first_party: bool = False,
     pkce_required: bool = False,
     par_required: bool = False,
@@ -41,13 +44,16 @@ def create_app(
 ) -> App:
     """Register an app; with neither a ``secret`` nor keys it is a public one (RFC 6749 section 2.1).
 
-    Keys are as app/clients/keys.py checked them. Raises ClientError for the name
-    and the lifetime, RedirectUriError for a redirect URI.
+    Keys are as app/clients/keys.py checked them. Raises ClientError for the name,
+    the links and the lifetime, RedirectUriError for a redirect URI.
     """
     app = App(
         client_id=client_id or credentials.new_client_id(APP_ID_PREFIX),
         name=check_name(name),
         publisher=" ".join(publisher.split())[:80],
+        site_url=check_link("site", site),
+        privacy_url=check_link("privacy", privacy),
+        terms_url=check_link("terms", terms),
         redirect_uris="\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris)),
         public=secret is None and jwks is None and jwks_uri is None,
         jwks=jwks,
@@ -74,6 +80,9 @@ def change_app(
     *,
     name: str | None = None,
     publisher: str | None = None,
+    site: str | None = None,
+    privacy: str | None = None,
+    terms: str | None = None,
     redirect_uris: Sequence[str] = (),
     par_required: bool | None = None,
     refresh_tokens: bool | None = None,
@@ -83,8 +92,9 @@ def change_app(
     """Change what is given of ``app``; ``redirect_uris`` replace all it had. Consents and tokens go on.
 
     Without the grant it has no use for refresh tokens that it holds; they wait
-    for it. A ``token_lifetime`` of 0 is the tenant's again. Raises ClientError
-    for the name and the lifetime, RedirectUriError for a redirect URI.
+    for it. A ``token_lifetime`` of 0 is the tenant's again, a link of "" is taken
+    away. Raises ClientError for the name, the links and the lifetime,
+    RedirectUriError for a redirect URI.
     """
     for option, value in (
         ("par_required", par_required),
@@ -99,6 +109,9 @@ def change_app(
         app.name = check_name(name)
     if publisher is not None:
         app.publisher = " ".join(publisher.split())[:80]
+    for link, address in (("site", site), ("privacy", privacy), ("terms", terms)):
+        if address is not None:
+            setattr(app, f"{link}_url", check_link(link, address))
     if redirect_uris:
         app.redirect_uris = "\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris))
     db.session.flush()

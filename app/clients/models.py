@@ -76,6 +76,10 @@ class App(SecretColumns, KeyColumns, Model):
     name: Mapped[str]
     #: Who made it, as people read it on the consent page.
     publisher: Mapped[str] = mapped_column(default="")
+    #: Links on the consent page, as rules.check_link returned them; "" means that there is none.
+    site_url: Mapped[str] = mapped_column(default="")
+    privacy_url: Mapped[str] = mapped_column(default="")
+    terms_url: Mapped[str] = mapped_column(default="")
     #: Registered redirect URIs, separated by line breaks: no URI holds one.
     redirect_uris: Mapped[str]
     #: A public app has no secret and must use PKCE (RFC 8252 section 8.4).

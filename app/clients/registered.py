@@ -22,6 +22,10 @@ class RegisteredApp:
     """What the operator registered of an app; the same on every tenant."""
 
     publisher: str
+    #: Where people read about it, each "" if the operator named none.
+    site_url: str
+    privacy_url: str
+    terms_url: str
     redirect_uris: tuple[str, ...]
     public: bool
     pkce_required: bool

@@ -91,6 +91,9 @@ def find_registered_client_and_version(
 def _registered_app(app: App) -> RegisteredApp:
     return RegisteredApp(
         publisher=app.publisher,
+        site_url=app.site_url,
+        privacy_url=app.privacy_url,
+        terms_url=app.terms_url,
         redirect_uris=tuple(app.redirect_uris.split("\n")) if app.redirect_uris else (),
         public=app.public,
         pkce_required=app.public or app.pkce_required,

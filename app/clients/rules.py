@@ -6,6 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from app import credentials
 from app.clients.models import APP_ID_PREFIX
@@ -36,6 +37,15 @@ ID_TAKEN_MESSAGE = _l("This ID is taken in your organisation.")
 #: Networks from which one client may call, at the most.
 MOST_NETWORKS = 50
 
+#: Characters of a link to an app's site, privacy page or terms, at the most.
+LINK_MAX_LENGTH = 500
+#: The characters of RFC 3986. Browsers read others their own way: a backslash as a slash, and so another host.
+_URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_LINK = re.compile(
+    r"(?:https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+    r"|http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::[0-9]{1,5})?(?:[/?#].*)?"
+)
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -43,7 +53,8 @@ class ClientError(ValueError):
     """A client cannot be made or changed like this.
 
     The text is for a person; ``field`` names what it is about: "name",
-    "client_id", "secret", "token_lifetime", "scope", "default_scope", "networks", "expires_at", "jwks" or "jwks_uri".
+    "client_id", "secret", "token_lifetime", "scope", "default_scope", "networks", "expires_at", "jwks", "jwks_uri",
+    "site", "privacy" or "terms".
     """
 
     def __init__(self, field: str, message: object) -> None:
@@ -110,6 +121,32 @@ def check_name(name: str) -> str:
     if len(name) > 80 or not name.isprintable():
         raise ClientError("name", _("Use %(most)s characters or fewer.", most=80))
     return name
+
+
+def check_link(field: str, text: str) -> str:
+    """``text`` if people may be sent there from the consent page: an absolute https address, or this machine's own.
+
+    "" stays: there is none. ``field`` is "site", "privacy" or "terms". Raises ClientError.
+    """
+    if not text:
+        return ""
+    if len(text) > LINK_MAX_LENGTH:
+        raise ClientError(field, f"The address for --{field} has at most {LINK_MAX_LENGTH} characters.")
+    shown = repr(text if len(text) <= 100 else text[:100] + "…")
+    if not _URI_CHARACTERS.fullmatch(text):
+        raise ClientError(field, f"{shown} has characters that an address cannot have (--{field}).")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ClientError(field, f"{shown} is not an address (--{field}).") from error
+    if "@" in parts.netloc:
+        raise ClientError(field, f"{shown} must not hold a user name (--{field}).")
+    if port == 0:
+        raise ClientError(field, f"{shown} has no usable port (--{field}).")
+    if not _LINK.fullmatch(text):
+        raise ClientError(field, f"{shown} must be an address that starts with https:// (--{field}).")
+    return text
 
 
 def check_token_lifetime(seconds: int, most: int) -> int:

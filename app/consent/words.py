@@ -55,6 +55,10 @@ class ConsentQuestion:
 
     app_name: str
     publisher: str
+    #: Where people read about it, each "" if there is none.
+    site_url: str
+    privacy_url: str
+    terms_url: str
     #: Where the browser goes next, as people read it.
     redirect_host: str
     #: True: the answer goes to a program on this computer or phone.
@@ -88,6 +92,9 @@ def put_question(
     return ConsentQuestion(
         app_name=client.name,
         publisher=app.publisher if app else "",
+        site_url=app.site_url if app else "",
+        privacy_url=app.privacy_url if app else "",
+        terms_url=app.terms_url if app else "",
         redirect_host=where_it_goes(redirect_uri, client.name),
         is_on_this_device=is_on_this_device(redirect_uri),
         scope_lines=tuple(line for line in lines if line.is_new) or lines,

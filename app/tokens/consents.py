@@ -141,6 +141,10 @@ class Connection:
     ref: int
     app_name: str
     publisher: str
+    #: Where people read about it, each "" if there is none.
+    site_url: str
+    privacy_url: str
+    terms_url: str
     client_id: str
     scope: str
     resource: str
@@ -155,6 +159,9 @@ def list_connections(tenant_id: int, user_id: int) -> list[Connection]:
             Client.id,
             func.coalesce(App.name, Client.name),
             func.coalesce(App.publisher, ""),
+            func.coalesce(App.site_url, ""),
+            func.coalesce(App.privacy_url, ""),
+            func.coalesce(App.terms_url, ""),
             Client.client_id,
             Consent.scope,
             Consent.resource,

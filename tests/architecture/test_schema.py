@@ -208,6 +208,18 @@ def test_what_was_ended_or_limited_does_not_come_back_wider(app, world, browser,
     assert machine.request_token(client).status_code == 200
 
 
+def test_apps_registered_before_there_were_links_have_none(app, world, tenant):
+    field_app = world.oauth_app(tenant, site="https://field.example/", privacy="https://field.example/p")
+
+    with app.app_context():
+        downgrade(revision="0014")
+        db.session.rollback()
+        upgrade()
+        links = db.session.execute(text("SELECT client_id, site_url, privacy_url, terms_url FROM app")).all()
+
+    assert [tuple(row) for row in links] == [(field_app.client_id, "", "", "")]
+
+
 def test_a_consent_for_one_place_is_none_for_everywhere(app, world, tenant, member):
     tenant = world.tenant("placed", resources="https://api.example/")
     person, field_app = Browser(app, tenant), world.oauth_app(tenant)

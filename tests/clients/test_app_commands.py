@@ -216,6 +216,45 @@ def test_an_app_is_made_with_everything_that_can_be_said_of_it(shell, tenant):
     assert made in [{**listed, "client_secret": made["client_secret"]} for listed in shell.json("app", "list")]
 
 
+LINKS = ("--site", "https://field.example", "--privacy", "https://field.example/p", "--terms", "http://localhost/t")
+
+
+def links_of(shown: dict) -> list[str]:
+    return [shown["site_url"], shown["privacy_url"], shown["terms_url"]]
+
+
+def test_an_operator_says_where_people_read_about_an_app(shell, tenant):
+    plain = shell.json(*CREATE, "--tenant", "acme")
+    made = shell.json(*CREATE, "--tenant", "acme", *LINKS)
+
+    assert links_of(plain) == ["", "", ""]
+    assert links_of(shell.json("app", "show", made["client_id"])) == [*LINKS[1::2]]
+    assert "https://field.example/p" in shell.do("app", "show", made["client_id"]).stdout
+
+
+def test_an_operator_changes_each_link_of_an_app_alone_and_takes_it_away(shell, tenant):
+    app = shell.json(*CREATE, "--tenant", "acme", *LINKS)
+    change = ("app", "set", app["client_id"])
+
+    assert links_of(shell.json(*change, "--name", "Other")) == [*LINKS[1::2]]
+    assert links_of(shell.json(*change, "--site", "https://new.example/")) == ["https://new.example/", *LINKS[3::2]]
+    assert links_of(shell.json(*change, "--privacy", "")) == ["https://new.example/", "", LINKS[5]]
+    assert links_of(shell.json(*change, "--site", "", "--terms", "")) == ["", "", ""]
+    assert "Changed: site, terms." in shell.audit_log()
+
+
+@pytest.mark.parametrize("option", ["--site", "--privacy", "--terms"])
+def test_a_link_that_people_must_not_follow_is_refused_and_changes_nothing(shell, tenant, option):
+    bad = (option, "javascript:alert(1)")
+
+    assert f"({option})" in shell.refusal(*CREATE, "--tenant", "acme", *bad)
+    assert shell.json("app", "list") == []
+    app = shell.json(*CREATE, "--tenant", "acme", *LINKS)
+    assert f"({option})" in shell.refusal("app", "set", app["client_id"], "--name", "Other", *bad)
+    shown = shell.json("app", "show", app["client_id"])
+    assert (shown["name"], *links_of(shown)) == ("Field App", *LINKS[1::2])
+
+
 def test_an_app_gets_refresh_tokens_and_shorter_lived_ones_from_now_on(shell, tenant, member, browser, machine):
     app = as_handle(shell.json(*CREATE, "--tenant", "acme"))
     browser.sign_in(member)

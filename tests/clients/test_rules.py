@@ -40,6 +40,56 @@ class TestIds:
         assert len(ids) == 100
 
 
+class TestLinks:
+    @pytest.mark.parametrize(
+        "link",
+        [
+            "", "https://field.example", "https://field.example/", "https://field.example:8443/privacy?lang=en#top",
+            "https://xn--fld-1la.example/@field/a*b", "https://[2001:db8::1]/terms", "https://192.0.2.7/",
+            "http://127.0.0.1:8000/privacy", "http://[::1]/", "http://localhost", "http://localhost:3000?x",
+            "https://field.example/" + "a" * 478,
+        ],
+    )  # fmt: skip
+    def test_an_absolute_https_address_or_one_of_this_machine_is_fine(self, link):
+        assert rules.check_link("privacy", link) == link
+
+    @pytest.mark.parametrize(
+        "link,said",
+        [
+            ("http://field.example/", "must be an address that starts with https://"),
+            ("http://localhost.field.example/", "must be an address that starts with https://"),
+            ("http://127.0.0.1.field.example/", "must be an address that starts with https://"),
+            ("//field.example/", "must be an address that starts with https://"),
+            ("/privacy", "must be an address that starts with https://"),
+            ("field.example", "must be an address that starts with https://"),
+            ("https:field.example", "must be an address that starts with https://"),
+            ("https:///privacy", "must be an address that starts with https://"),
+            ("https://%66ield.example/", "must be an address that starts with https://"),
+            ("javascript:alert(1)", "must be an address that starts with https://"),
+            ("javascript://field.example/%0aalert(1)", "must be an address that starts with https://"),
+            ("data:text/html,x", "must be an address that starts with https://"),
+            ("https://field.example@other.example/", "must not hold a user name"),
+            ("https://user:word@field.example/", "must not hold a user name"),
+            ("http://127.0.0.1@other.example/", "must not hold a user name"),
+            ("https://other.example\\@field.example/", "has characters"),
+            ("https://field.example/a b", "has characters"),
+            (" https://field.example/", "has characters"),
+            ("https://field.example/\n", "has characters"),
+            ('https://field.example/"onclick="x', "has characters"),
+            ("https://f\u00ebld.example/", "has characters"),
+            ("https://[::1/", "is not an address"),
+            ("https://field.example:99999/", "is not an address"),
+            ("https://field.example:0/", "has no usable port"),
+            ("https://field.example/" + "a" * 479, "has at most 500 characters"),
+        ],
+    )
+    def test_no_other_is_shown_to_people(self, link, said):
+        with pytest.raises(ClientError, match=said) as refused:
+            rules.check_link("terms", link)
+        assert refused.value.field == "terms"
+        assert "--terms" in str(refused.value)
+
+
 class TestSecrets:
     def test_a_generated_one_is_digested_fast_and_a_typed_one_slowly(self):
         assert rules.generate_secret().stored.algorithm == SHA256

@@ -44,6 +44,39 @@ def test_the_page_says_who_asks_for_what_and_where_it_leads(signed_in, app_clien
     assert "New to you" in page
 
 
+LINKS = {"site": "https://field.example/?a=1&b=2", "privacy": "https://field.example/p", "terms": "http://localhost/t"}
+REL = 'rel="noopener noreferrer"'
+
+
+def test_the_page_leads_to_what_the_maker_of_the_app_says(world, tenant, signed_in):
+    page = signed_in.get(authorize_address(world.oauth_app(tenant, **LINKS)))
+
+    assert f'By <a href="https://field.example/?a=1&amp;b=2" {REL}>Field Inc</a>.' in page.text
+    assert f'<a href="https://field.example/p" {REL}>Privacy</a>' in page.text
+    assert f'<a href="http://localhost/t" {REL}>Terms</a>' in page.text
+    assert "Website" not in page.text
+    assert page.headers["Referrer-Policy"] == "strict-origin"
+
+
+def test_the_page_leads_nowhere_when_the_operator_named_no_address(signed_in, app_client):
+    page = signed_in.get(authorize_address(app_client)).text
+
+    assert "By Field Inc." in page
+    assert [word for word in (REL, "Privacy", "Terms", "Website") if word in page] == []
+
+
+def test_the_site_of_an_app_without_a_publisher_has_a_link_of_its_own(app, world, tenant, signed_in):
+    site_only = world.oauth_app(tenant, site="https://field.example/")
+    with app.app_context():
+        app_registry.change_app(app_registry.find_app(site_only.client_id), publisher="")
+        db.session.commit()
+
+    page = signed_in.get(authorize_address(site_only)).text
+
+    assert f'<a href="https://field.example/" {REL}>Website</a>' in page
+    assert "By " not in page
+
+
 def test_the_page_is_not_kept_and_not_framed(signed_in, app_client):
     headers = signed_in.get(authorize_address(app_client)).headers
 

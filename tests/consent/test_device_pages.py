@@ -48,6 +48,18 @@ def hidden_code(page):
     return re.search(r'name="user_code" type="hidden" value="([^"]*)"', page.text).group(1)
 
 
+def test_the_question_leads_to_what_the_maker_of_the_app_says(world, tenant, machine, signed_in):
+    links = {"site": "https://field.example/", "privacy": "https://field.example/p", "terms": "https://field.example/t"}
+    linked = world.oauth_app(tenant, public=True, redirect_uris=[], device_grant=True, **links)
+
+    page = signed_in.post("/device", {"user_code": machine.authorize_device(linked).json["user_code"]}).text
+
+    rel = 'rel="noopener noreferrer"'
+    assert f'By <a href="https://field.example/" {rel}>Field Inc</a>.' in page
+    assert f'<a href="https://field.example/p" {rel}>Privacy</a>' in page
+    assert f'<a href="https://field.example/t" {rel}>Terms</a>' in page
+
+
 class TestTyping:
     def test_a_stranger_signs_in_first_and_finds_the_code_filled_in(self, browser, member, codes):
         address = codes["verification_uri_complete"].removeprefix("https://acme.example")

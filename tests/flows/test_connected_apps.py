@@ -44,6 +44,24 @@ def test_a_person_sees_and_removes_an_app_with_all_it_holds(machine, browser, ap
     assert machine.redeem(app_client, under_way).json["error"] == "invalid_grant"
 
 
+def test_a_person_finds_what_the_maker_of_a_connected_app_says(world, tenant, browser, member):
+    links = {"site": "https://field.example/", "privacy": "https://field.example/p", "terms": "https://field.example/t"}
+    linked, plain = world.oauth_app(tenant, **links), world.oauth_app(tenant, name="Plain App")
+    browser.sign_in(member)
+    browser.get_code(linked)
+    browser.get_code(plain)
+
+    cards = browser.get("/account/apps").text.split('<li class="card">')[1:]
+
+    card = {re.search("<h2>(.*)</h2>", text).group(1): text for text in cards}
+    rel = 'rel="noopener noreferrer"'
+    assert f'by <a href="https://field.example/" {rel}>Field Inc.</a>' in card["Field App"]
+    assert f'<a href="https://field.example/p" {rel}>Privacy</a>' in card["Field App"]
+    assert f'<a href="https://field.example/t" {rel}>Terms</a>' in card["Field App"]
+    assert "by Field Inc." in card["Plain App"]
+    assert rel not in card["Plain App"]
+
+
 def test_a_removed_app_has_to_ask_again_and_gets_nothing_back(machine, browser, app_client, member):
     browser.sign_in(member)
     old = machine.redeem(app_client, browser.get_code(app_client)).json["access_token"]
