@@ -18,6 +18,7 @@ from app.extensions import Model, new_id
 from app.tenants.models import Tenant, TenantHost
 from app.tokens.models import AccessToken, Consent
 from app.usage.models import TOKEN, ClientUse, Problem, TokenUse
+from app.usage.models import of_person as use_for
 from tests.world import Browser, ClientHandle, Machine, TenantHandle, UserHandle, World, authorize_address
 
 TENANTS = 10_000
@@ -138,6 +139,8 @@ class _Filler:
             Client.id == pk,
         )
         self._copy(Consent, len(ids), lambda n: {"client_pk": pks[n]}, of_person)
+        what = use_for(user_id)
+        self._insert(ClientUse, ({**self._use(n), "client_pk": pk, "what": what} for n, pk in enumerate(pks)))
 
     def _client(self, number: int, pk: int) -> dict[str, Any]:
         return {"id": pk, "client_id": f"client-{number}", "name": f"Report {number:04}"}

@@ -350,6 +350,13 @@ def connected_apps() -> Iterator[Cell]:
     # One app has one ref on all tenants; what it names is each tenant's own.
     yield Cell("ref of the shared app", place, "POST", remove_the_own, Answer(303), Answer(303), is_twin=True)
 
+    def remove_all_of_the_own(side: Side, _: str) -> TestResponse:
+        side.member.get_code(side.app)
+        return side.send_form(side.member, "/account/apps/remove-all")
+
+    place = "consent.remove_all_apps"
+    yield Cell("ref of the shared app", place, "POST", remove_all_of_the_own, Answer(303), Answer(303), is_twin=True)
+
 
 def of_manager(app: Flask) -> Iterator[Cell]:
     """The client manager: every address of its that names a row, from the URL map."""

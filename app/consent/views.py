@@ -35,6 +35,7 @@ from app.consent.forms import ConsentForm, RemoveAppForm
 from app.consent.words import describe_scopes, find_catalogue, form_action_source, put_question, refusal
 from app.extensions import db
 from app.languages import gettext as _
+from app.languages import ngettext
 from app.oauth.authorization import RefusedOnPage
 from app.oauth.grants import AuthorizationCodeGrant
 from app.oauth.requests import ParsedRequest, without_secret
@@ -44,6 +45,9 @@ from app.tenants.current import current_tenant, runs_again_if_tenant_changes
 from app.tokens import consents, pushed
 from app.tokens.consents import Connection
 from app.tokens.models import Consent
+from app.usage import store as usage
+from app.usage.agents import is_introspection
+from app.usage.store import Use
 
 bp = Blueprint("consent", __name__)
 
@@ -275,7 +279,41 @@ def connected_apps() -> ResponseReturnValue:
     connections = consents.list_connections(current_tenant.id, user.id)
     catalogue = find_catalogue(current_tenant.id) if connections else {}
     scope_lines = {connection.ref: describe_scopes(catalogue, connection.scope) for connection in connections}
-    return render_template("consent/connected_apps.html", connections=connections, scope_lines=scope_lines)
+    uses = _find_uses(user, connections)
+    return render_template("consent/connected_apps.html", connections=connections, scope_lines=scope_lines, uses=uses)
+
+
+def _find_uses(user: User, connections: list[Connection]) -> dict[int, Use]:
+    """When each app last acted for ``user`` by what stands now, by ``ref``."""
+    found = usage.find_uses_for_person(current_tenant.id, user.id, [connection.ref for connection in connections])
+    uses = {}
+    for connection in connections:
+        use = found.get(connection.ref)
+        # One from before it was removed and allowed again is of tokens that have ended.
+        if use is not None and use.at >= connection.connected_at:
+            # An API that asked says nothing of the app, and where it runs is not for everybody to know.
+            uses[connection.ref] = Use(use.at, None, "") if is_introspection(use.agent) else use
+    return uses
+
+
+@bp.route("/account/apps/remove-all", methods=["GET", "POST"])
+@login_required
+def remove_all_apps() -> ResponseReturnValue:
+    """Ask, naming every app, then end everything that all of them hold for this user, or nothing."""
+    user = get_signed_in_user()
+    connections = consents.list_connections(current_tenant.id, user.id)
+    form = RemoveAppForm()
+    if not form.validate_on_submit():
+        return render_template("consent/remove_all_apps.html", connections=connections, form=form)
+    refs = [connection.ref for connection in connections]
+    removed = consents.withdraw_consents(current_tenant.id, user.id, refs, int(time.time())) if refs else set()
+    for connection in connections:
+        if connection.ref in removed:
+            audit.record(current_tenant.id, "consent.withdrawn", current_actor(), _connection_target(connection))
+    db.session.commit()
+    if removed:
+        flash(ngettext("%(num)s app is removed.", "%(num)s apps are removed.", len(removed)))
+    return redirect(url_for("consent.connected_apps"), 303)
 
 
 @bp.route("/account/apps/<row_id:ref>/remove", methods=["GET", "POST"])

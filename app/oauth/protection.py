@@ -81,7 +81,7 @@ def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
             tenant.id, found.client_pk, refused_because, use, request_id=request_id, detail=found.known_as
         )
         return None
-    memory.note_token(tenant.id, found.client_pk, found.ref, use)
+    memory.note_token(tenant.id, found.client_pk, found.ref, use, user_id=found.user_id)
     return AccessToken(
         tenant=tenant.slug,
         client_id=found.client_id,

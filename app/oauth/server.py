@@ -130,7 +130,7 @@ class TenantAuthorizationServer(AuthorizationServer):
         """Note that ``by`` asked about ``token``: where and by what it was used, only the asking API knows."""
         use = Use(int(time.time()), _address_of_caller(), f"introspection by {by.client_id}")
         if token.refused_because is None:
-            memory.note_token(by.tenant_id, token.client_pk, token.ref, use)
+            memory.note_token(by.tenant_id, token.client_pk, token.ref, use, user_id=token.user_id)
         else:
             kind, request_id = token.refused_because, g.get("request_id")
             memory.note_problem(by.tenant_id, token.client_pk, kind, use, request_id=request_id, detail=token.known_as)

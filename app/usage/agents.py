@@ -10,6 +10,13 @@ from app.languages import gettext as _
 _POWER_BI = re.compile(r"power\s?bi|microsoft\.data\.mashup|mashup engine", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"[^\s/(;]{1,40}")
 _LONGEST = 60
+#: What is noted instead if an API asked about a token: what program sent it there, only that API knows.
+_INTROSPECTION = "introspection by "
+
+
+def is_introspection(agent: str) -> bool:
+    """True if an API asked about a token; the address beside ``agent`` is then that API's, not the app's."""
+    return agent.startswith(_INTROSPECTION)
 
 
 def program_in_words(agent: str) -> str:
@@ -18,7 +25,7 @@ def program_in_words(agent: str) -> str:
         return "Power BI"
     if agent.startswith("Mozilla/"):
         return _("a browser")
-    if agent.startswith("introspection by "):
+    if is_introspection(agent):
         return agent[:_LONGEST]
     first = _FIRST_WORD.match(agent.strip())
     return first[0] if first else ""

@@ -7,13 +7,14 @@ writes it down.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import replace
 from threading import Lock
 from typing import Any, cast
 
 from flask import current_app
 
-from app.usage.models import TOKEN
+from app.usage.models import TOKEN, of_person
 from app.usage.store import PROBLEMS_A_DAY, Batch, ClientKey, Failures, ProblemKey, TokenKey, Use
 
 #: Seconds within which a second use of the same thing is not noted: so far a last use may be behind.
@@ -43,15 +44,16 @@ class Memory:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def note_token(self, key: TokenKey, client: ClientKey, use: Use) -> None:
-        """Note that a token was used, and with it its client."""
+    def note_token(self, key: TokenKey, clients: Iterable[ClientKey], use: Use) -> None:
+        """Note that a token was used, and with it its client, in each way of looking at it in ``clients``."""
         if self._is_fresh(key, use.at):
             return
         use = replace(use, agent=printable(use.agent))
         with self._lock:
             self._note_use("tokens", key, use)
-            if not self._is_fresh(client, use.at):
-                self._note_use("clients", client, use)
+            for client in clients:
+                if not self._is_fresh(client, use.at):
+                    self._note_use("clients", client, use)
 
     def note_secret(self, key: ClientKey, use: Use) -> None:
         """Note that a secret was right."""
@@ -130,9 +132,10 @@ def of_this_process() -> Memory:
     return cast(Memory, known or current_app.extensions.setdefault(_EXTENSION, Memory()))
 
 
-def note_token(tenant_id: int, client_pk: int, ref: tuple[int, bytes], use: Use) -> None:
-    """Note that a token, by month of expiry and digest, was used. The agent is as it was sent."""
-    of_this_process().note_token((tenant_id, *ref), (tenant_id, client_pk, TOKEN), use)
+def note_token(tenant_id: int, client_pk: int, ref: tuple[int, bytes], use: Use, *, user_id: int | None = None) -> None:
+    """Note that a token, by month of expiry and digest, was used, and for whom. The agent is as it was sent."""
+    ways = [TOKEN] if user_id is None else [TOKEN, of_person(user_id)]
+    of_this_process().note_token((tenant_id, *ref), [(tenant_id, client_pk, what) for what in ways], use)
 
 
 def note_secret(tenant_id: int, client_pk: int, fingerprint: str, use: Use) -> None:

@@ -9,6 +9,13 @@ from app.extensions import Model
 
 #: ``what`` of a ClientUse: any of the client's tokens. A secret has a fingerprint of its own instead.
 TOKEN = "token"
+#: How ``what`` of a ClientUse begins that tells of the tokens by which the client acts for one person.
+PERSON = "user:"
+
+
+def of_person(user_id: int) -> str:
+    """``what`` of a ClientUse: the tokens of the client that act for that person."""
+    return f"{PERSON}{user_id}"
 
 
 class TokenUse(Model):
@@ -27,7 +34,10 @@ class TokenUse(Model):
 
 
 class ClientUse(Model):
-    """The last use of a client's tokens (``what`` is TOKEN), or of one of its secrets, by the secret's fingerprint."""
+    """The last use of a client's tokens (``what`` is TOKEN), of those for one person (see of_person), or of a secret.
+
+    ``what`` of a secret is its fingerprint.
+    """
 
     __tablename__ = "client_use"
     __table_args__ = (

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app import credentials
 from app.clients.models import Client
 from app.extensions import db
-from app.usage.models import TOKEN, ClientUse, Problem, TokenUse
+from app.usage.models import PERSON, TOKEN, ClientUse, Problem, TokenUse, of_person
 
 #: Different problems that are kept of a client and a day. All others of that day are counted in one row more.
 PROBLEMS_A_DAY = 100
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 #: Tenant, month of expiry and digest.
 TokenKey = tuple[int, int, bytes]
-#: Tenant, client, and TOKEN or a secret's fingerprint.
+#: Tenant, client, and ``what`` of a ClientUse.
 ClientKey = tuple[int, int, str]
 #: Tenant, client and the digest of day, kind, detail, address and agent.
 ProblemKey = tuple[int, int, bytes]
@@ -134,10 +134,23 @@ def find_client_uses(tenant_id: int, client_pks: list[int]) -> dict[int, Use]:
     return {pk: Use(at, address, agent) for pk, at, address, agent in db.session.execute(statement)}
 
 
+def find_uses_for_person(tenant_id: int, user_id: int, client_pks: list[int]) -> dict[int, Use]:
+    """When each of those clients last used a token by which it acts for that person; without those that never did."""
+    if not client_pks:
+        return {}
+    statement = select(ClientUse.client_pk, ClientUse.used_at, ClientUse.address, ClientUse.agent).where(
+        ClientUse.tenant_id == tenant_id, ClientUse.client_pk.in_(client_pks), ClientUse.what == of_person(user_id)
+    )
+    return {pk: Use(at, address, agent) for pk, at, address, agent in db.session.execute(statement)}
+
+
 def find_secret_uses(tenant_id: int, client_pk: int) -> dict[str, Use]:
     """When a client's secrets were last right, by their fingerprints, see credentials.fingerprint."""
     statement = select(ClientUse.what, ClientUse.used_at, ClientUse.address, ClientUse.agent).where(
-        ClientUse.tenant_id == tenant_id, ClientUse.client_pk == client_pk, ClientUse.what != TOKEN
+        ClientUse.tenant_id == tenant_id,
+        ClientUse.client_pk == client_pk,
+        ClientUse.what != TOKEN,
+        ClientUse.what.not_like(f"{PERSON}%"),
     )
     return {what: Use(at, address, agent) for what, at, address, agent in db.session.execute(statement)}
 

@@ -36,7 +36,7 @@ OPEN_TO_STRANGERS = {
 #: Routes for any signed-in person of the tenant.
 FOR_MEMBERS = {
     "accounts.confirm", "accounts.account", "accounts.end_session", "accounts.end_other_sessions",
-    "consent.answer", "consent.connected_apps", "consent.remove_app",
+    "consent.answer", "consent.connected_apps", "consent.remove_app", "consent.remove_all_apps",
     "device.enter_code", "device.ask", "device.answer",
     "developers.show", "developers.show_as_markdown", "developers.download_postman_environment",
 }  # fmt: skip

@@ -14,7 +14,7 @@ from app.tenants import registry as tenants
 from app.tokens import janitor
 from app.usage import memory, store, writer
 from app.usage.memory import Memory
-from app.usage.models import TOKEN
+from app.usage.models import TOKEN, of_person
 from app.usage.store import Batch, Failures, Use
 from keyporter import token_format
 from tests.databases import close, make_app
@@ -83,11 +83,25 @@ class TestStore:
             store.find_client_uses(tenant.id, [1, 2, 3])
             store.find_secret_uses(tenant.id, api_client.pk)
             store.find_token_uses(tenant.id, [(1, b"a"), (1, b"b")])
+            store.find_uses_for_person(tenant.id, 1, [1, 2, 3])
             store.list_problems(tenant.id, api_client.pk, 0)
             store.find_client_uses(tenant.id, [])
             store.find_token_uses(tenant.id, [])
+            store.find_uses_for_person(tenant.id, 1, [])
 
-        assert verbs(seen) == ["SELECT"] * 4
+        assert verbs(seen) == ["SELECT"] * 5
+
+    def test_a_use_for_a_person_is_theirs_and_their_tenants_and_no_secrets(
+        self, world, tenant, other_tenant, api_client
+    ):
+        pk, use = api_client.pk, Use(100, "203.0.113.9", "Power BI")
+        world.run(lambda: store.write(Batch(clients={(tenant.id, pk, of_person(7)): use, (tenant.id, pk, "f"): use})))
+
+        find = store.find_uses_for_person
+        assert world.run(lambda: find(tenant.id, 7, [pk])) == {pk: use}
+        assert world.run(lambda: find(tenant.id, 70, [pk])) == world.run(lambda: find(other_tenant.id, 7, [pk])) == {}
+        assert world.run(lambda: store.find_client_uses(tenant.id, [pk])) == {}
+        assert world.run(lambda: store.find_secret_uses(tenant.id, pk)) == {"f": use}
 
     def test_a_thousand_rows_take_a_handful_of_statements(self, app, world, api_client):
         batch = token_uses(api_client, {number: Use(1, None, "") for number in range(1_000)})
@@ -167,6 +181,17 @@ class TestMemory:
         assert dropped == 5
         assert [pk for _, pk, _ in batch.clients] == list(range(5, 15))
         assert known.take() == (Batch(), 0)
+
+    def test_persons_count_like_everything_else(self):
+        known = Memory(most=10)
+        for number in range(15):
+            clients = [(1, 1, TOKEN), (1, 1, of_person(number))]
+            known.note_token((1, 1, bytes([number])), clients, Use(100 + number, None, ""))
+
+        batch, dropped = known.take()
+
+        assert (len(batch), dropped > 0) == (10, True)
+        assert (1, 1, of_person(14)) in batch.clients
 
     def test_a_flood_at_one_client_leaves_room_for_others(self):
         known = Memory(most=200)
