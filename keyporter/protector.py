@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, ParamSpec, cast
 
 from authlib.integrations.flask_oauth2 import ResourceProtector
@@ -23,6 +25,11 @@ P = ParamSpec("P")
 
 #: Seconds after which a caller may ask again when tokens cannot be looked up.
 RETRY_AFTER = 5
+
+#: When the token ends, in UTC (RFC 3339): so that a program notices before it is refused.
+EXPIRES_AT = "Token-Expires-At"
+#: Seconds before the end of a token from which answers say when that is.
+ENDS_SOON = 30 * 86_400
 
 _PROTECTED = "_keyporter_protected"
 
@@ -84,6 +91,7 @@ class RequireOAuth(ResourceProtector):
                 response = make_response(view(*args, **kwargs))
                 # RFC 6750 section 5.3: no shared cache may keep what a token opened.
                 response.headers.setdefault("Cache-Control", "private")
+                _say_when_it_ends(response, g.keyporter_token)
                 return response
 
             setattr(protected, _PROTECTED, not optional)
@@ -143,6 +151,12 @@ class _Validator(BearerTokenValidator):
             raise InvalidTokenError("The token is expired, revoked, or not known.")
         if not any(token.has_scope(scope) for scope in scopes):
             raise InsufficientScopeError(f"This needs {' or '.join(scopes)}.")
+
+
+def _say_when_it_ends(response: Response, token: AccessToken | None) -> None:
+    if token is None or response.status_code >= 400 or token.expires_at - time.time() > ENDS_SOON:
+        return
+    response.headers[EXPIRES_AT] = datetime.fromtimestamp(token.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _is_sent_twice(request: Any) -> bool:

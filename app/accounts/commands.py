@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from app import credentials
-from app.accounts import registry
+from app.accounts import registry, store
 from app.accounts.models import User
 from app.accounts.registry import UserError
 from app.attempts import budget
@@ -93,13 +93,20 @@ def set_password(email: str, slug: str, password_stdin: bool, as_json: bool) -> 
 @user_commands.command("disable")
 @email_argument
 @tenant_option
-def disable(email: str, slug: str) -> None:
-    """Turn a user off. Ends the user's sessions and tokens for good."""
+@click.option("--force", is_flag=True, help="Even if nobody who can sign in is an admin then.")
+def disable(email: str, slug: str, force: bool) -> None:
+    """Turn a user off. Ends the user's sessions and tokens for good.
+
+    The last admin who can sign in stays, unless --force.
+    """
     user = _get_user(slug, email)
     if user.disabled:
         say(f"{user.email} is disabled already.")
         return
-    registry.disable_user(user.tenant_id, user.id)
+    if force:
+        registry.disable_user(user.tenant_id, user.id)
+    elif not store.turn_off(user.tenant_id, user.id, by_password=get_tenant(slug).sign_in_methods == "password"):
+        raise Refused(f"{user.email} is the last admin who can sign in. First make somebody else one, or say --force.")
     audit.record(user.tenant_id, "user.disabled", OPERATOR, _target(user))
     db.session.commit()
     say(f"{user.email} is disabled. Sessions and tokens have ended.")

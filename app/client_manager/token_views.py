@@ -213,6 +213,7 @@ def revoke_token(client_pk: int, ref: str) -> ResponseReturnValue:
     if store.revoke_token(current_tenant.id, client.id, token.expiry_month, token.digest, now):
         note = f"“{token.name}”, {token.hint}." if token.name else f"{token.hint}, made by the program itself."
         audit.record(current_tenant.id, "token.revoked", current_actor(), target_of(client), note)
+        mails.tell_revoked(client, token, current_actor(), now)
         db.session.commit()
     flash(_("“%(name)s” is revoked.", name=token.name) if token.name else _("The token is revoked."))
     return redirect(url_for(".show_client", client_pk=client.id), 303)

@@ -30,12 +30,15 @@ def tell_secret_changed(client: Client, actor: Actor, stops_at: int | None, now:
     _tell("secret.changed", f"secret.changed:{client.id}:{now}", client, actor, now, stops_at=stops_at)
 
 
-def find_recipients(tenant_id: int, client_pk: int, actor: Actor | None) -> list[User]:
-    """All admins and whoever looks after the client, save the person who did it; none who cannot sign in."""
-    people = {admin.id: admin for admin in accounts.list_admins(tenant_id)}
+def find_recipients(tenant_id: int, client_pk: int, actor: Actor | None, *, owner_alone: bool = False) -> list[User]:
+    """All admins and whoever looks after the client, save the person who did it; none who cannot sign in.
+
+    ``owner_alone``: admins only if nobody looks after it.
+    """
     owner = registry.find_owner(tenant_id, client_pk)
-    if owner is not None and not owner.disabled:
-        people[owner.id] = owner
+    people = {owner.id: owner} if owner is not None and not owner.disabled else {}
+    if not (people and owner_alone):
+        people |= {admin.id: admin for admin in accounts.list_admins(tenant_id)}
     if actor is not None and actor.kind == "user" and actor.id is not None:
         people.pop(actor.id, None)
     return list(people.values())

@@ -190,6 +190,16 @@ function makeTabs(box, number) {
 
 document.querySelectorAll("[data-tabs]").forEach(makeTabs);
 
+// A second click that was meant for the page before decides nothing: for so many milliseconds the button does nothing.
+
+for (const button of document.querySelectorAll("[data-waits]")) {
+  button.setAttribute("aria-disabled", "true");
+  button.addEventListener("click", (event) => {
+    if (button.hasAttribute("aria-disabled")) event.preventDefault();
+  });
+  window.setTimeout(() => button.removeAttribute("aria-disabled"), Number(button.dataset.waits));
+}
+
 const summary = document.querySelector("[data-focus]");
 if (summary) {
   summary.focus();

@@ -13,6 +13,7 @@ from app.mail import links, outbox
 from app.mail.outbox import Parameters, Written
 from app.tokens import expiries
 from app.tokens.expiries import EndingToken
+from app.tokens.models import AccessToken
 from app.tokens.store import IssuedToken
 from app.usage.agents import program_in_words
 from app.words import ago, in_words
@@ -21,6 +22,12 @@ from app.words import ago, in_words
 def tell_created(client: Client, token: IssuedToken, *, name: str, hint: str, actor: Actor, now: int) -> None:
     """Let the other admins know that somebody made a token for ``client``."""
     _tell("token.created", token.digest.hex(), client, actor, now, name=name, hint=hint, expires_at=token.expires_at)
+
+
+def tell_revoked(client: Client, token: AccessToken, actor: Actor, now: int) -> None:
+    """Let whoever looks after ``client`` know, else the other admins, that somebody revoked one of its tokens."""
+    what, known_by = token.digest.hex(), {"name": token.name, "hint": token.hint}
+    _tell("token.revoked", what, client, actor, now, owner_alone=True, **known_by)
 
 
 def tell_all_revoked(client: Client, actor: Actor, now: int) -> None:
@@ -107,6 +114,25 @@ def _write_created(tenant_id: int, parameters: Parameters, recipient: str) -> Wr
     )  # fmt: skip
 
 
+@outbox.renders("token.revoked")
+def _write_one_revoked(tenant_id: int, parameters: Parameters, recipient: str) -> Written | None:
+    found = find_addressed(tenant_id, parameters["client"], recipient)
+    if found is None:
+        return None
+    tenant, client = found
+    words = {"person": parameters["actor"], "hint": parameters["hint"], "client": client.name}
+    if parameters["name"]:
+        what = _("%(person)s revoked the token “%(name)s” (%(hint)s) of %(client)s.", name=parameters["name"], **words)
+    else:
+        what = _("%(person)s revoked a token of %(client)s that the program made itself (%(hint)s).", **words)
+    return written(
+        _("Token for %(client)s revoked", client=client.name),
+        what + " " + _("Programs that still send it are refused."),
+        _("Look at it: %(link)s", link=page_of(tenant, client)),
+        why(tenant, client.id, recipient),
+    )
+
+
 @outbox.renders("tokens.revoked")
 def _write_revoked(tenant_id: int, parameters: Parameters, recipient: str) -> Written | None:
     found = find_addressed(tenant_id, parameters["client"], recipient)
@@ -123,11 +149,13 @@ def _write_revoked(tenant_id: int, parameters: Parameters, recipient: str) -> Wr
     )
 
 
-def _tell(kind: str, what: str, client: Client, actor: Actor, now: int, **parameters: Any) -> None:
+def _tell(
+    kind: str, what: str, client: Client, actor: Actor, now: int, *, owner_alone: bool = False, **parameters: Any
+) -> None:
     # Without a mail server nobody is looked up either.
     if not outbox.can_send():
         return
-    for user in find_recipients(client.tenant_id, client.id, actor):
+    for user in find_recipients(client.tenant_id, client.id, actor, owner_alone=owner_alone):
         outbox.enqueue(
             client.tenant_id,
             kind,

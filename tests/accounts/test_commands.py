@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
-from tests.world import UserHandle
+from app.accounts import registry
+from app.extensions import db
+from app.tenants.models import Tenant
+from tests.world import UserHandle, now
 
 CREATE = ("user", "create", "--tenant", "acme", "--email", "ana@acme.example", "--name", "Ana Ruiz")
 ANA = ("ana@acme.example", "--tenant", "acme")
@@ -87,7 +91,8 @@ def test_a_new_password_that_is_none_is_refused(shell, tenant, admin, browser):
     assert can_sign_in(browser, tenant, admin.password)
 
 
-def test_a_disabled_user_cannot_sign_in_until_enabled(shell, tenant, admin, browser):
+def test_a_disabled_user_cannot_sign_in_until_enabled(shell, world, tenant, admin, browser):
+    world.admin(tenant, "cy@acme.example", "Cy Fox")
     shell.do("user", "disable", *ANA)
     assert not can_sign_in(browser, tenant, admin.password)
     assert shell.json("user", "list", "--tenant", "acme")[0]["disabled"] is True
@@ -100,6 +105,38 @@ def test_a_disabled_user_cannot_sign_in_until_enabled(shell, tenant, admin, brow
         "user.disabled",
         "user.enabled",
     ]
+
+
+def test_the_last_admin_who_can_sign_in_stays_unless_forced(shell, world, tenant, other_tenant, admin, member, browser):
+    world.run(lambda: registry.create_user(tenant.id, "new@acme.example", "Invited", now(), admin=True))
+    world.admin(other_tenant, "gus@globex.example", "Gus Berg")
+    off = world.admin(tenant, "off@acme.example", "Off")
+    assert shell.do("user", "disable", off.email, "--tenant", "acme").exit_code == 0
+    before = shell.events("acme")
+
+    refusal = shell.refusal("user", "disable", *ANA)
+
+    assert refusal == (
+        "ana@acme.example is the last admin who can sign in. First make somebody else one, or say --force."
+    )
+    assert can_sign_in(browser, tenant, admin.password)
+    assert [event for event in shell.events("acme") if event.startswith("user.")] == [
+        event for event in before if event.startswith("user.")
+    ]
+    shell.do("user", "disable", member.email, "--tenant", "acme")
+    shell.do("user", "disable", *ANA, "--force")
+    assert not can_sign_in(browser, tenant, admin.password)
+
+
+def test_an_admin_without_a_password_counts_where_people_sign_in_otherwise_too(shell, world, tenant, admin):
+    world.run(lambda: registry.create_user(tenant.id, "new@acme.example", "By hand-over", now(), admin=True))
+    world.run(
+        lambda: db.session.execute(
+            update(Tenant).where(Tenant.id == tenant.id).values(sign_in_methods="password handover")
+        )
+    )
+
+    shell.do("user", "disable", *ANA)
 
 
 def test_a_user_of_another_tenant_is_unknown(shell, tenant, other_tenant, admin):

@@ -135,6 +135,44 @@ def test_a_person_removes_an_app(server, site, app, person, seeds_address, callb
     assert visitor.heading() == "Let Field App use your Acme account?"
 
 
+def test_the_second_click_of_a_double_one_does_not_allow(person, seeds_address, callback, visit, has_script):
+    visitor = visit(app=callback)
+    page = visitor.page
+    allow = page.get_by_role("button", name="Allow", exact=True)
+    if has_script:
+        page.clock.install(time=0)
+        page.clock.pause_at(1000)
+    visitor.open(seeds_address)
+    visitor.sign_in(person)
+    expect(allow).to_be_visible()
+
+    if has_script:
+        expect(allow).to_have_attribute("aria-disabled", "true")
+        page.evaluate("() => document.addEventListener('submit', () => { document.body.dataset.sent = 'yes' })")
+        page.clock.run_for(999)
+        allow.dblclick(force=True)
+        allow.press("Enter")
+        assert page.evaluate("() => document.body.dataset.sent") is None
+        page.clock.run_for(1)
+    expect(allow).not_to_have_attribute("aria-disabled", "true")
+    assert callback.arrivals == []
+    allow.click()
+    expect(page.get_by_role("heading")).to_have_text("Back in the app")
+
+
+def test_cancel_needs_no_second(person, seeds_address, callback, visit, has_script):
+    visitor = visit(app=callback)
+    if has_script:
+        visitor.page.clock.install(time=0)
+        visitor.page.clock.pause_at(1000)
+    visitor.open(seeds_address)
+    visitor.sign_in(person)
+    visitor.press("Cancel")
+
+    expect(visitor.page.get_by_role("heading")).to_have_text("Back in the app")
+    assert callback.arrivals[0].answer["error"] == "access_denied"
+
+
 def test_an_address_that_is_not_the_apps_is_a_page_and_leads_nowhere(app, callback, visit):
     visitor = visit(app=callback)
 

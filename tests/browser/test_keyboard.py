@@ -171,6 +171,7 @@ def test_an_app_is_allowed_and_removed(keyboard, visitor, served_world, site, ca
     expect_heading(page, "Let Field App use your Acme account?")
 
     keyboard.tab_to("Cancel", "button")  # comes first
+    expect(page.get_by_role("button", name="Allow", exact=True)).not_to_have_attribute("aria-disabled", "true")
     keyboard.press("Allow", "Space")
     expect(page.get_by_role("heading")).to_have_text("Back in the app")
     assert "code" in callback.arrivals[0].answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from flask import Flask, g, jsonify
@@ -80,6 +81,11 @@ def app(tokens):
         response.headers["Cache-Control"] = "no-store"
         return response
 
+    @app.get("/refuses/<int:status>")
+    @require()
+    def refuses(status):
+        return "no", status
+
     @app.get("/open")
     def unprotected():
         return {"token": g.get("keyporter_token") is not None}
@@ -132,6 +138,28 @@ def test_a_good_token_opens_the_route(call, tokens):
 
 def test_a_view_that_says_how_to_cache_is_left_alone(call, tokens):
     assert call("/own-cache", tokens.issue()).headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/any", "/optional", "/own-cache", "/refuses/204", "/refuses/303"])
+def test_a_token_that_ends_within_30_days_is_said_to(call, tokens, monkeypatch, path):
+    ends = 1_800_000_000
+    token = tokens.issue(expires_at=ends)
+
+    for now, said in [(ends - 30 * 86_400 - 1, None), (ends - 30 * 86_400, "2027-01-15T08:00:00Z"), (ends - 1, "2027")]:
+        monkeypatch.setattr(time, "time", lambda now=now: float(now))
+        header = call(path, token).headers.get("Token-Expires-At")
+        assert header is None if said is None else header.startswith(said), now
+
+
+def test_nothing_is_said_of_the_end_in_errors_and_without_a_token(call, tokens):
+    token = tokens.issue("b")
+    answers = [call("/both", token), call("/person", token), call("/any?access_token=x", token), call("/optional")]
+    answers += [call(f"/refuses/{status}", token) for status in (400, 404, 500)]
+    tokens.down = True
+    answers.append(call("/any", token))
+
+    assert [answer.status_code for answer in answers] == [403, 403, 400, 200, 400, 404, 500, 503]
+    assert not any("Token-Expires-At" in answer.headers for answer in answers)
 
 
 def test_the_scheme_is_read_in_any_case_and_with_any_spaces(call, tokens):

@@ -97,6 +97,70 @@ def test_they_hear_that_all_tokens_were_revoked(at_work, colleagues, api_client,
     assert "Ana Ruiz revoked all tokens of Power BI. Connected systems need new ones." in mail.text
 
 
+def revoke_one(browser, client):
+    page = browser.get(manage_page(client.pk)).text
+    ref = re.search(r"/tokens/([0-9a-f-]+)/revoke", page)[1]
+    return submit(browser, f"{manage_page(client.pk)}/tokens/{ref}/revoke")
+
+
+def test_the_other_admins_hear_that_one_token_was_revoked_where_nobody_looks_after_the_client(
+    at_work, colleagues, api_client, deliver
+):
+    token = copyable(submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report"))[0]
+    deliver()
+    assert revoke_one(at_work, api_client).status_code == 303
+
+    (mail,) = deliver().values()
+    assert mail.recipients == [CY]
+    assert mail.subject == "Token for Power BI revoked"
+    assert mail.text == (
+        f"Ana Ruiz revoked the token “Finance report” ({token[:9]}...{token[-4:]}) of Power BI. "
+        "Programs that still send it are refused.\n\n"
+        f"Look at it: https://acme.example{manage_page(api_client.pk)}\n\n"
+        "You get this mail because you are an admin of Acme.\n"
+    )
+
+
+def test_whoever_looks_after_the_client_hears_alone_that_one_token_was_revoked(
+    world, at_work, colleagues, member, api_client, deliver
+):
+    own(world, api_client, member)
+    submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report")
+    deliver()
+    revoke_one(at_work, api_client)
+
+    (mail,) = deliver().values()
+    assert mail.recipients == [BO]
+    assert "You get this mail because you look after this client." in mail.text
+
+
+def test_a_token_that_the_program_made_itself_is_named_by_its_characters(
+    at_work, colleagues, machine, api_client, deliver
+):
+    token = machine.token(api_client)
+    page = at_work.get(f"{manage_page(api_client.pk)}/tokens").text
+    ref = re.search(r"/tokens/([0-9a-f-]+)/revoke", page)[1]
+    submit(at_work, f"{manage_page(api_client.pk)}/tokens/{ref}/revoke")
+
+    (mail,) = deliver().values()
+    hint = f"{token[:9]}...{token[-4:]}"
+    assert f"Ana Ruiz revoked a token of Power BI that the program made itself ({hint})." in mail.text
+    assert token not in mail.text
+
+
+def test_nobody_hears_of_a_revoked_token_if_there_is_nobody_else(world, at_work, admin, api_client, deliver):
+    submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report")
+    revoke_one(at_work, api_client)
+    assert deliver() == {}
+
+    own(world, api_client, admin)
+    world.admin(api_client.tenant, CY, "Cy Fox")
+    submit(at_work, f"{manage_page(api_client.pk)}/tokens/new", name="Finance report")
+    deliver()
+    revoke_one(at_work, api_client)
+    assert deliver() == {}
+
+
 @pytest.mark.parametrize(
     "overlap, said",
     [
