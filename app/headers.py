@@ -14,7 +14,7 @@ _HSTS = "max-age=31536000"
 def init_app(app: Flask) -> None:
     app.after_request(add_headers)
     # Browsers keep style and script for a year (SEND_FILE_MAX_AGE_DEFAULT): new content has a new address.
-    files = sorted(Path(app.root_path, "static").glob("keyporter.*"))
+    files = sorted(path for path in Path(app.root_path, "static").rglob("*") if path.is_file())
     app.jinja_env.globals["static_version"] = f"{zlib.crc32(b''.join(map(Path.read_bytes, files))):08x}"
 
 
