@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -11,8 +13,9 @@ from app.accounts import registry as accounts
 from app.accounts.models import User
 from app.clients import registry
 from app.extensions import db
-from app.mail import sender
+from app.mail import outbox, sender
 from app.mail.models import Mail
+from app.tokens import expiries, mails
 from tests.client_manager.pages import CLIENTS, copyable, manage_page, submit
 from tests.mail.test_sending import BO
 from tests.world import Browser, Machine, authorize_address, now
@@ -291,3 +294,19 @@ def test_languages_of_two_recipients_do_not_mix(world, at_work, colleagues, memb
     days = {email: re.search(r"(\d+\.? \w+ \d{4})", mail.text)[1] for email, mail in mails.items()}
     assert re.fullmatch(r"\d+ \w+ \d{4}", days[CY])
     assert re.fullmatch(r"\d+\. \w+ \d{4}", days[BO])
+
+
+@pytest.mark.parametrize("kind", ["token.expires", "token.expired", "token.created", "token.revoked", "tokens.revoked"])
+def test_of_a_client_that_is_gone_nothing_is_written(world, tenant, admin, kind):
+    with world.app.app_context():
+        write = outbox.find_renderer(kind)
+        assert write is not None
+        assert write(tenant.id, {"client": 1, "month": 1, "digest": ""}, admin.email) is None
+
+
+def test_a_use_by_no_known_program_is_said_without_one(monkeypatch, world, tenant, api_client):
+    monkeypatch.setattr(expiries, "find_last_use", lambda *_: (now() - 120, ""))
+    token: Any = SimpleNamespace(expiry_month=1, digest=b"")
+
+    with world.app.app_context():
+        assert mails._last_use(tenant.id, token, now()) == "It was last used 2 minutes ago."

@@ -153,3 +153,11 @@ def expire_named_tokens(tenant_id: int) -> None:
         .where(AccessToken.tenant_id == tenant_id, AccessToken.name.is_not(None))
         .values(expires_at=now() - 1, expiry_month=1)
     )
+
+
+def test_a_client_whose_scopes_are_all_gone_gets_no_token_that_may_do_everything(shell, world, tenant):
+    shell.do("scope", "add", "admin", "--tenant", "acme")
+    client = world.client(tenant, default_scope="admin")
+    shell.do("scope", "remove", "admin", "--tenant", "acme")
+
+    assert "offers none of the client's default scopes any more: admin" in shell.refusal(*create(client))

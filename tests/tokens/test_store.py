@@ -141,6 +141,7 @@ TWO_TENANTS = {
     ),
     consents.find_consent: (lambda a, b: consents.find_consent(a, b.user.id, b.app_pk), None),
     consents.withdraw_consent: (lambda a, b: consents.withdraw_consent(a, b.user.id, b.app_pk, now()), False),
+    consents.withdraw_consents: (lambda a, b: consents.withdraw_consents(a, b.user.id, [b.app_pk], now()), set()),
     consents.list_connections: (lambda a, b: consents.list_connections(a, b.user.id), []),
     consents.find_connection: (lambda a, b: consents.find_connection(a, b.user.id, b.app_pk), None),
     retention.purge: (lambda a, b: retention.purge(a, now() - 2 * YEAR), 0),
