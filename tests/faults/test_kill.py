@@ -42,13 +42,8 @@ def place_on(server: ForkedServer) -> Place:
         close(app)
 
 
-def break_everywhere(
-    server: ForkedServer, operation: type[Operation], kind: str, recover: Callable[[], None], *, reads: bool = True
-) -> None:
-    """Send one request for each point and break it there, recover, and check what must be true then.
-
-    Without ``reads`` the points before a statement that only reads are left out: PostgreSQL has then nothing to undo.
-    """
+def break_everywhere(server: ForkedServer, operation: type[Operation], kind: str, recover: Callable[[], None]) -> None:
+    """Send one request for each point and break it there, recover, and check what must be true then."""
     place = place_on(server)
     # Once before: what a worker remembers of a client spares it a statement. Once for the names of the points.
     operation(place).send()
@@ -56,8 +51,7 @@ def break_everywhere(
     assert names[0] == points.REQUEST
     assert {points.COMMIT, points.COMMITTED} < set(names)
     assert names[-3:] == [points.HEAD, points.BODY, points.ANSWERED]
-    numbers = [number for number, name in enumerate(names, 1) if reads or not name.startswith("before SELECT")]
-    for number in numbers:
+    for number in range(1, len(names) + 1):
         request = operation(place)
         answer, reached = send_with_fault(server, request, f"{kind}@{number}")
         # It passed as many points as the first one, unless something was remembered or forgotten meanwhile.
@@ -85,23 +79,22 @@ def send_with_fault(server: ForkedServer, request: Operation, fault: str) -> tup
     return answer, server.points_file.read_text().splitlines()
 
 
-def test_a_worker_may_die_anywhere(server, operation, engine):
+def test_a_worker_may_die_anywhere(server, operation):
     known = set(server.worker_pids())
 
     def recover() -> None:
         wait_until(lambda: bool(set(server.worker_pids()) - known), "a worker died, and is replaced")
         known.update(server.worker_pids())
 
-    break_everywhere(server, operation, "worker", recover, reads=engine == "sqlite")
+    break_everywhere(server, operation, "worker", recover)
 
 
-def test_all_of_gunicorn_may_die_anywhere(server, operation, engine):
+def test_all_of_gunicorn_may_die_anywhere(server, operation):
     def recover() -> None:
         wait_until(lambda: not children_of(server.pid) and server.is_over(), "all of it died")
         server.start()
 
-    # Of an SQLite file nobody is left who had it open; to PostgreSQL it is a client that hung up, as before.
-    break_everywhere(server, operation, "gunicorn", recover, reads=engine == "sqlite")
+    break_everywhere(server, operation, "gunicorn", recover)
 
 
 @pytest.mark.database
@@ -111,7 +104,7 @@ def test_postgresql_may_die_anywhere(mortal_postgresql_server, mortal_postgres, 
         wait_until(lambda: not is_running(killed), "it died")
         mortal_postgres.resume_after_a_kill()
 
-    break_everywhere(mortal_postgresql_server, operation, "postgresql", recover, reads=False)
+    break_everywhere(mortal_postgresql_server, operation, "postgresql", recover)
 
 
 def is_running(pid: int) -> bool:
