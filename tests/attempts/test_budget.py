@@ -103,6 +103,7 @@ def test_an_attempt_that_was_refused_took_nothing(inside, tenant):
     budget.give_back(tenant.id, *WHO)
 
     budget.spend(tenant.id, *WHO)
+    assert is_spent(tenant, *WHO)
 
 
 def test_nobody_has_more_than_the_budget_by_giving_back(inside, tenant):
@@ -120,7 +121,9 @@ def test_a_budget_that_is_cleared_is_whole_again(inside, tenant):
 
     budget.clear(tenant.id, *WHO)
 
+    assert not is_spent(tenant, *WHO)
     spend_up(tenant, *WHO)
+    assert is_spent(tenant, *WHO)
 
 
 def test_the_window_begins_with_the_first_attempt_and_no_refusal_moves_its_end(inside, tenant, monkeypatch):
