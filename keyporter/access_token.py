@@ -22,6 +22,7 @@ class AccessToken:
     subject: str
     #: Space-separated names; empty means everything.
     scope: str
+    #: 0 in both: another server did not say.
     issued_at: int
     expires_at: int
     #: Where it may be used (RFC 8707); none means everywhere.
@@ -31,6 +32,8 @@ class AccessToken:
     user_name: str | None = None
     #: "admin" or "member".
     user_role: str | None = None
+    #: True: the token has the scopes that are named and no more, even if that is none, as other servers mean it.
+    limited: bool = False
 
     @property
     def is_client(self) -> bool:
@@ -39,4 +42,4 @@ class AccessToken:
 
     def has_scope(self, scope: str) -> bool:
         """True if the token covers every name in the space-separated ``scope``. One without scope covers all."""
-        return not self.scope or set(scope.split()) <= set(self.scope.split())
+        return not (self.scope or self.limited) or set(scope.split()) <= set(self.scope.split())

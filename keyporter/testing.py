@@ -7,6 +7,7 @@ from typing import Any
 
 from keyporter import token_format
 from keyporter.access_token import AccessToken
+from keyporter.lookup import Call, Issuer
 
 
 class FakeTokens:
@@ -37,11 +38,11 @@ class FakeTokens:
         """End a token that issue() made."""
         del self._tokens[token]
 
-    def find(self, token: str) -> AccessToken | None:
+    def find(self, token: str, call: Call | None = None) -> AccessToken | None:
         """TokenLookup: the token if it was issued and is neither revoked nor expired."""
         found = self._tokens.get(token)
         return found if found is not None and found.expires_at > time.time() else None
 
-    def realm(self) -> str:
-        """TokenLookup: what the challenge names."""
-        return self._realm
+    def issuer(self, call: Call) -> Issuer:
+        """TokenLookup: one that challenges name, and that has no address."""
+        return Issuer(self._realm)

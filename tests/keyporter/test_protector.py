@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, g, jsonify
 
 import keyporter
-from keyporter import LookupUnavailable, current_token, protector
+from keyporter import LookupUnavailable, current_token, guard
 from keyporter.protector import RequireOAuth, is_protected
 from keyporter.testing import FakeTokens
 
@@ -26,11 +26,11 @@ class Lookup(FakeTokens):
         self.asked = []
         self.down = False
 
-    def find(self, token):
+    def find(self, token, call=None):
         self.asked.append(token)
         if self.down:
             raise LookupUnavailable
-        return super().find(token)
+        return super().find(token, call)
 
 
 @pytest.fixture
@@ -217,16 +217,6 @@ def test_every_bad_token_gets_one_answer(call, tokens):
     check_bad(call("/any", authorization="Bearer"))
 
 
-def test_what_cannot_be_a_token_is_not_looked_up(call, tokens):
-    good = tokens.issue()
-
-    for token in [good[:-1] + "_", good[::-1], "x" * 40, good.replace("kpa", "kps")]:
-        call("/any", token)
-    assert tokens.asked == []
-    call("/any", good)
-    assert tokens.asked == [good]
-
-
 def test_a_token_anywhere_but_in_the_header_is_none(call, tokens):
     token = tokens.issue()
 
@@ -288,13 +278,14 @@ def test_a_token_with_too_little_scope_is_told_what_is_needed(call, tokens):
     assert response.status_code == 403
     assert response.json == {
         "error": "insufficient_scope",
-        "error_description": "This needs a b.",
+        "error_description": "This needs a b. Your token has a.",
         "scope": "a b",
     }
     assert response.headers["WWW-Authenticate"] == (
-        'Bearer realm="test", error="insufficient_scope", error_description="This needs a b.", scope="a b"'
+        'Bearer realm="test", error="insufficient_scope", '
+        'error_description="This needs a b. Your token has a.", scope="a b"'
     )
-    assert call("/either", tokens.issue("a")).json["error_description"] == "This needs a b or a c."
+    assert call("/either", tokens.issue("a")).json["error_description"] == "This needs a b or a c. Your token has a."
 
 
 def test_optional_lets_strangers_in_but_no_bad_token(call, tokens):
@@ -322,7 +313,7 @@ def test_a_lookup_that_does_not_answer_is_503_and_never_401(call, tokens):
     response = call("/any", token)
 
     assert response.status_code == 503
-    assert response.headers["Retry-After"] == str(protector.RETRY_AFTER)
+    assert response.headers["Retry-After"] == str(guard.RETRY_AFTER)
     assert response.headers["Cache-Control"] == "no-store"
     assert "WWW-Authenticate" not in response.headers
     check_missing(call("/any"))
