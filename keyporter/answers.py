@@ -51,11 +51,10 @@ class Answer:
         return now - ended.known_until <= ended.bound and self._stands(ended)
 
     def is_fresh(self, now: float) -> bool:
-        """True if it may be used by who has just asked: not if the answer itself took longer than the bound."""
-        if now >= self.ends_at:
-            # Said to be good, and over meanwhile.
-            return self.token is None
-        return self.ended is None or now - self.asked_at <= self.ended.bound or self.is_good(now)
+        """True if it may be used by who has just asked: not if the answer took so long that it may be over."""
+        if self.token is None or now - self.asked_at <= (1.0 if self.ended is None else self.ended.bound):
+            return True
+        return now < self.ends_at if self.ended is None else self.is_good(now)
 
     def is_bearable(self, now: float, stale_ok: float) -> bool:
         """True if it may be used, ``stale_ok`` seconds longer than usual, because the issuer cannot be reached."""

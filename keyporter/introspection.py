@@ -314,8 +314,8 @@ class Introspection:
             seconds = limits.cache_seconds if stamp is not None else limits.unfollowed_seconds
         ends_at = float("inf")
         if token is not None and token.expires_at:
-            # By the clock that decided that it is good, and by this one: whichever says that less is left.
-            ends_at = asked_at + token.expires_at - max(time.time(), date or 0.0)
+            # By the clock that decided that it is good, to the second; this one may be set to anything.
+            ends_at = asked_at + token.expires_at - (time.time() if date is None else date + 1)
         answer = Answer(server, token, asked_at, min(asked_at + seconds, ends_at), ends_at, stamp, ended)
         if ended is not None and stamp is None and token is not None:
             # Nobody will say when it ends: good for this call, and no other.
