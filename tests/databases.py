@@ -16,7 +16,6 @@ from weakref import WeakSet
 import psycopg
 from flask import Flask
 from flask_migrate import upgrade
-from jinja2.bccache import Bucket, BytecodeCache
 from psycopg import sql
 from sqlalchemy import Engine, event
 
@@ -24,7 +23,7 @@ from app import create_app
 from app.extensions import Model, db
 from app.isolation.guard import OPTION, REASONS
 from config import Config
-from tests import postgres
+from tests import compiled, postgres
 from tests.postgres import PostgresServer
 
 SECRET_KEY = "a-key-for-tests-that-is-long-enough-to-start"
@@ -37,21 +36,7 @@ def config_for(url: str, **changes: object) -> Config:
     return Config(SQLALCHEMY_DATABASE_URI=url, **settings)
 
 
-class _CompiledTemplates(BytecodeCache):
-    """Keeps compiled templates for all applications of the process: every test makes one."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._compiled:
-            bucket.bytecode_from_string(self._compiled[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._compiled[bucket.key] = bucket.bytecode_to_string()
-
-
-_compiled_templates = _CompiledTemplates()
+compiled.share()
 
 
 def make_app(url: str, **changes: object) -> Flask:
@@ -65,7 +50,8 @@ def make_app(url: str, **changes: object) -> Flask:
 def make_guarded_app(url: str, **changes: object) -> Flask:
     """An application whose guard (app/isolation/guard.py) holds for statements of tests too."""
     app = create_app(config_for(url, **changes))
-    app.jinja_env.bytecode_cache = _compiled_templates
+    with app.app_context():
+        compiled.use(app, db.engine)
     return app
 
 
