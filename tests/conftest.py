@@ -5,6 +5,7 @@ Nothing here keeps an application context open: a request would share its sessio
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +21,16 @@ ENGINES = [
     pytest.param("sqlite", id="sqlite"),
     pytest.param("postgresql", id="postgresql", marks=pytest.mark.database),
 ]
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look seldom, and pass over what stays until the end: the tests and the modules.
+
+    Each full collection would look at all of it again, and every application that a test leaves behind leads to some.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
