@@ -123,6 +123,15 @@ class SqliteDatabases(Databases):
             Path(path + suffix).unlink(missing_ok=True)
 
 
+#: From the catalogue itself: the views of information_schema take three times as long.
+_COLUMNS = """
+    SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, a.attname, a.atttypid, a.atttypmod, a.attnotnull
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY c.relname, a.attname
+"""
+
+
 class PostgresDatabases(Databases):
     """Databases are used again, emptied: making one takes a hundred times as long."""
 
@@ -135,6 +144,11 @@ class PostgresDatabases(Databases):
         migrate(template)
         with psycopg.connect(template) as connection:
             self._schema = self._describe(connection)
+        # One message to the server instead of one for each table.
+        self._empty_all = sql.SQL("; ").join(
+            sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name))
+            for table in reversed(Model.metadata.sorted_tables)
+        )
 
     def url(self) -> str:
         if self._empty:
@@ -153,17 +167,13 @@ class PostgresDatabases(Databases):
             with psycopg.connect(url, options="-c lock_timeout=2000") as connection:
                 if self._describe(connection) != self._schema:
                     return False
-                for table in reversed(Model.metadata.sorted_tables):
-                    connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+                connection.execute(self._empty_all)
         except psycopg.Error:
             return False
         return True
 
     def _describe(self, connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-        columns = connection.execute(
-            "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
-            " WHERE table_schema = 'public' ORDER BY table_name, column_name"
-        ).fetchall()
+        columns = connection.execute(_COLUMNS).fetchall()
         return columns + connection.execute("SELECT version_num FROM alembic_version").fetchall()
 
 
