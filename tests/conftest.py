@@ -6,13 +6,16 @@ Nothing here keeps an application context open: a request would share its sessio
 from __future__ import annotations
 
 import gc
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from tests.databases import Databases, PostgresDatabases, SqliteDatabases, close, make_app, start_postgres
 from tests.postgres import PostgresServer
+from tests.scratch import folder_in_memory
 from tests.server import GunicornServer, serving
 from tests.shell import Shell
 from tests.world import Browser, ClientHandle, Machine, TenantHandle, UserHandle, World
@@ -39,8 +42,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
-    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
+def sqlite_databases() -> Iterator[SqliteDatabases]:
+    with tempfile.TemporaryDirectory(prefix="keyporter-sqlite-", dir=folder_in_memory()) as folder:
+        yield SqliteDatabases(Path(folder))
 
 
 @pytest.fixture(scope="session")

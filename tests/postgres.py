@@ -6,9 +6,9 @@ there already; its user must be allowed to create databases), or ``initdb`` and
 the tests that need it are skipped with a loud reason, or fail where nothing may
 be skipped (see skip_or_fail).
 
-The server keeps its data in a temporary folder, listens on a free port of
-loopback, and does not wait for the disk unless asked to: half the tests' time
-would otherwise be fsync.
+The server keeps its data in a temporary folder, in memory where there is room
+(tests/scratch.py), listens on a free port of loopback, and does not wait for the
+disk unless asked to: half the tests' time would otherwise be fsync.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import URL, make_url
+
+from tests.scratch import folder_in_memory
 
 #: Set by .ci/run: a test that this machine cannot run is then a failure.
 REQUIRE_ALL = "KEYPORTER_REQUIRE_ALL"
@@ -134,7 +136,8 @@ def start(*, durable: bool = False) -> PostgresServer:
     binaries = _find_binaries()
     if binaries is None:
         skip_or_fail("no PostgreSQL: install it (apt-get install postgresql) or set TEST_DATABASE_URL")
-    folder = Path(tempfile.mkdtemp(prefix="keyporter-postgres-"))
+    place = None if durable else folder_in_memory()
+    folder = Path(tempfile.mkdtemp(prefix="keyporter-postgres-", dir=place))
     _make_cluster(binaries, folder)
     server = _start_on_a_free_port(binaries, folder, durable=durable)
     atexit.register(_stop_in_process, os.getpid(), server)
