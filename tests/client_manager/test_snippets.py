@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from app.client_manager import snippets
+from tests.developers.grammars import mistakes
 
 BASE = "https://acme.example"
 #: Every character that an ID may hold, in the order that is worst for shells.
@@ -83,6 +84,7 @@ def test_the_javascript_sends_a_form_and_keeps_the_secret_in_the_environment():
 
 @pytest.mark.parametrize("code", [snippets.power_query(BASE, ODD_ID), snippets.power_query_with_token(BASE)])
 def test_power_query_keeps_the_host_fixed(code):
+    assert mistakes("powerquery", code) == []
     # The Power BI service refuses to refresh a source whose host it must compute.
     assert 'RelativePath = "api/v1/reports"' in code
     assert f'"{BASE}"' in code

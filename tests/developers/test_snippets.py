@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from app.client_manager import snippets as of_clients
+from app.developers import snippets
 from tests.clients.person import Person
+from tests.developers.grammars import mistakes
 from tests.developers.page import PAGE, Copied, PageReader
 from tests.postgres import skip_or_fail
 from tests.server import PATIENCE
@@ -160,37 +162,59 @@ def test_an_app_makes_its_own_values(server, served_world, site, read, run, ref,
     assert machine.redeem(app, code, code_verifier=verifier).status_code == 200
 
 
+#: What an ID cannot hold, and what each language must hear as text all the same.
+HOSTILE = "it's \"a#(tab) $x {0} \\n `b"
+
+
 def test_power_shell_gets_a_token(server, site, client, read, run):
     snippet = read(client.client_id)["powershell"]
     if shutil.which("pwsh") is not None:
         token = run(snippet, "Write-Output $token", CLIENT_SECRET=client.secret).strip()
         assert Machine(server, site).works(token)
-    check_text(snippet, site, client, quote="'", pairs=("()", "{}"))
+    check_text(snippet, site, client, quote="'")
     assert "$env:CLIENT_SECRET" in snippet.text
 
 
 def test_c_sharp_is_whole(site, client, read):
     snippet = read(client.client_id)["csharp"]
-    check_text(snippet, site, client, quote='"', pairs=("()", "{}", "[]", "<>"))
+    check_text(snippet, site, client, quote='"')
     assert 'Environment.GetEnvironmentVariable("CLIENT_SECRET")' in snippet.text
 
 
 def test_power_query_is_whole(site, client, read):
     snippet = read(client.client_id)["power-query"]
-    text = snippet.text.replace('#"Content-Type"', "")
-    check_text(Copied("", "", text), site, client, quote='"', pairs=("()", "[]"), url=site.url)
-    assert text.startswith("let\n")
-    assert text.endswith("in\n    Source")
-    assert "RelativePath" in text
+    check_text(snippet, site, client, quote='"', url=site.url)
+    assert snippet.text.startswith("let\n")
+    assert snippet.text.endswith("in\n    Source")
+    assert "RelativePath" in snippet.text
 
 
-def check_text(snippet, site, client, *, quote, pairs, url=None):
-    """What can be seen without the language: its strings end, its brackets close, and it calls the right place."""
-    assert snippet.text.count(quote) % 2 == 0
-    code = re.sub(rf"{quote}[^{quote}\n]*{quote}", "", snippet.text)
-    assert quote not in code
-    for opening, closing in pairs:
-        assert code.count(opening) == code.count(closing)
+@pytest.mark.parametrize("write", [
+    lambda base: Copied("", "powershell", snippets.powershell(base, HOSTILE)),
+    lambda base: Copied("", "csharp", snippets.csharp(base, HOSTILE)),
+    lambda base: Copied("", "powerquery", of_clients.power_query(base, HOSTILE)),
+    lambda base: Copied("", "powerquery", of_clients.power_query_with_token(base + HOSTILE)),
+])  # fmt: skip
+def test_what_is_filled_in_ends_no_string(write):
+    snippet = write("https://acme.example")
+    assert mistakes(snippet.language, snippet.text) == []
+
+
+@pytest.mark.parametrize("language, text", [
+    ("powershell", "$a = Invoke-RestMethod -Body @{ a = 'b'"),
+    ("powershell", "$a = 'it's'"),
+    ("csharp", 'var a = new Dictionary<string, string> { ["a"] = "b" '),
+    ("csharp", "using var http = new HttpClient { Timeout = 1 }\nvar a = 1;"),
+    ("powerquery", 'let a = "b in a'),
+    ("powerquery", "let a = [b = 1,] in a"),
+])  # fmt: skip
+def test_a_mistake_is_found(language, text):
+    assert mistakes(language, text)
+
+
+def check_text(snippet, site, client, *, quote, url=None):
+    """What can be seen without running it: the language allows it, and it calls the right place."""
+    assert mistakes(snippet.language, snippet.text) == []
     assert f"{quote}{url or site.url + '/oauth2/token'}{quote}" in snippet.text
     assert f"{quote}{client.client_id}{quote}" in snippet.text
 
