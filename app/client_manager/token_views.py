@@ -44,9 +44,6 @@ _DAY = 86_400
 #: Longest first: a year is the default.
 _LIFETIMES = {365 * _DAY: _l("1 year"), 180 * _DAY: _l("180 days"), 90 * _DAY: _l("90 days"), 30 * _DAY: _l("30 days")}
 
-#: Tokens that people made and that one client may have at a time.
-MOST_TOKENS = 100
-
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,11})-([0-9a-f]{64})")
 
 
@@ -74,12 +71,12 @@ def generate_token(client_pk: int) -> ResponseReturnValue:
 
 def _has_too_many(client: Client, form: GenerateTokenForm, now: int) -> bool:
     """Refuse one more than anybody could look after; those that programs make themselves expire and do not count."""
-    live = store.count_live_tokens(client.tenant_id, [client.id], now).get(client.id, LiveCount())
-    if live.by_people < MOST_TOKENS:
+    made = store.count_before_one_more(client.tenant_id, client.id, now)
+    if made < store.MOST_MADE_BY_PEOPLE:
         return False
     message = _(
         "This client has %(count)s tokens that people made, and may have no more. Revoke one that nobody uses first.",
-        count=number(live.by_people),
+        count=number(made),
     )
     form.form_id.errors = [message]
     return True

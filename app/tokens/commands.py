@@ -62,6 +62,11 @@ def create(slug: str, client_id: str, name: str, days: int | None, as_json: bool
     scope = client.what_is_left(client.default_scope, frozenset(scope.name for scope in tenants.list_scopes(tenant.id)))
     if scope is None:
         raise Refused(f"The tenant offers none of the client's default scopes any more: {client.default_scope}")
+    if store.count_before_one_more(tenant.id, client.pk, now) >= store.MOST_MADE_BY_PEOPLE:
+        raise Refused(
+            f"{client_id} has {store.MOST_MADE_BY_PEOPLE} tokens that people made, and may have no more. Revoke one that "
+            f"nobody uses first:  flask token list --tenant {slug} --client {client_id}"
+        )
     store.save_client_token(client, token, scope=scope, now=now, name=name, made_by=OPERATOR_NAME)
     note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."
     audit.record(tenant.id, "token.issued", OPERATOR, Target("client", client_id, client.pk), note)

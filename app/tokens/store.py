@@ -17,6 +17,7 @@ from app import credentials
 from app.accounts.models import User
 from app.clients.models import App, Client
 from app.clients.registered import RegisteredClient
+from app.clients.registry import hold
 from app.extensions import db
 from app.tenants.models import Tenant
 from app.tokens.models import MADE_BY_PEOPLE, AccessToken, TokenFamily
@@ -428,6 +429,19 @@ def count_live_tokens(
         pk: LiveCount(by_people, by_itself, max(seen, seen_itself) < most, next_expiry)
         for pk, by_people, seen, by_itself, seen_itself, next_expiry in db.session.execute(counted)
     }
+
+
+#: Tokens that people made and that one client may have at a time: nobody could look after more.
+MOST_MADE_BY_PEOPLE = 100
+
+
+def count_before_one_more(tenant_id: int, client_pk: int, now: int) -> int:
+    """How many live tokens people made for the client, with nobody else making one until this transaction ends.
+
+    Two statements. Without the first, two who count 99 at once make the 101st.
+    """
+    hold(tenant_id, client_pk)
+    return count_live_tokens(tenant_id, [client_pk], now).get(client_pk, LiveCount()).by_people
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -132,15 +135,16 @@ def test_a_day_that_is_none_or_too_far_is_refused_and_beside_another_choice_igno
     assert submit(at_work, f"{manage}/tokens/new", name="Fair", lasts=str(YEAR), until="2001-01-01").status_code == 200
 
 
-def test_a_client_may_have_so_many_tokens_of_people_and_no_more(world, tenant, at_work, manage, machine, api_client):
-    def make(count):
-        registered = registry.find_registered_client(tenant.id, api_client.client_id, now())
-        for _ in range(count):
-            store.save_client_token(
-                registered, store.new_token(now() + 3600), scope="", now=now(), name="Old", made_by="Ana Ruiz"
-            )
+def make_tokens(client, count):
+    registered = registry.find_registered_client(client.tenant.id, client.client_id, now())
+    for _ in range(count):
+        store.save_client_token(
+            registered, store.new_token(now() + 3600), scope="", now=now(), name="Old", made_by="Ana Ruiz"
+        )
 
-    world.run(lambda: make(99))
+
+def test_a_client_may_have_so_many_tokens_of_people_and_no_more(world, at_work, manage, machine, api_client):
+    world.run(lambda: make_tokens(api_client, 99))
     machine.token(api_client)
     assert submit(at_work, f"{manage}/tokens/new", name="The hundredth").status_code == 200
 
@@ -152,6 +156,34 @@ def test_a_client_may_have_so_many_tokens_of_people_and_no_more(world, tenant, a
     submit(at_work, revoke_addresses(at_work.get(manage))[0])
     assert send(at_work, f"{manage}/tokens/new", page).status_code == 200
     assert machine.request_token(api_client).status_code == 200, "programs go on"
+
+
+def test_of_two_admins_and_an_operator_at_once_one_makes_the_hundredth(
+    world, tenant, admin, make_browser, manage, api_client, shell, rows, monkeypatch
+):
+    world.run(lambda: make_tokens(api_client, 99))
+    all_counted = threading.Barrier(3)
+    save = store.save_client_token
+
+    def save_when_all_have_counted(*arguments, **values):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            all_counted.wait(0.5)
+        save(*arguments, **values)
+
+    monkeypatch.setattr(store, "save_client_token", save_when_all_have_counted)
+    forms = []
+    for browser in (make_browser(tenant), make_browser(tenant)):
+        browser.sign_in(admin)
+        forms.append((browser, {**form_of(browser.get(f"{manage}/tokens/new")), "name": "Another"}))
+    create = ("token", "create", "--tenant", tenant.slug, "--client", api_client.client_id, "--name", "Another")
+
+    with ThreadPoolExecutor(3) as callers:
+        pages = [callers.submit(browser.post, f"{manage}/tokens/new", form) for browser, form in forms]
+        command = callers.submit(shell.run, *create)
+        done = [page.result().status_code == 200 for page in pages] + [command.result().exit_code == 0]
+
+    assert done.count(True) == 1
+    assert rows() == (1, 100)
 
 
 def test_make_a_new_one_like_this_offers_the_same_name_and_lifetime(world, tenant, at_work, manage, api_client):

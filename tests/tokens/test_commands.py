@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
+from app.clients import registry
 from app.extensions import db
-from app.tokens import retention
+from app.tokens import retention, store
 from app.tokens.models import AccessToken
 from tests.world import now
 
@@ -42,6 +43,27 @@ def test_a_token_never_outlives_what_the_tenant_allows(shell, tenant, api_client
     line = shell.refusal(*create(api_client, "--days", "31"))
     assert line == f"A token of {api_client.client_id} lives 30 days at most."
     assert shell.run(*create(api_client, "--days", "0")).exit_code == 2
+
+
+def test_a_client_has_a_hundred_tokens_of_people_at_most(world, shell, api_client, machine):
+    def make(count):
+        registered = registry.find_registered_client(api_client.tenant.id, api_client.client_id, now())
+        for _ in range(count):
+            store.save_client_token(
+                registered, store.new_token(now() + 3600), scope="", now=now(), name="Old", made_by="Ana Ruiz"
+            )
+
+    world.run(lambda: make(99))
+    machine.token(api_client)
+    hundredth = shell.json(*create(api_client))["access_token"]
+    events = shell.events("acme")
+
+    assert shell.refusal(*create(api_client)) == (
+        f"{api_client.client_id} has 100 tokens that people made, and may have no more. Revoke one that nobody uses "
+        f"first:  flask token list --tenant acme --client {api_client.client_id}"
+    )
+    assert shell.events("acme") == events
+    assert machine.works(hundredth)
 
 
 def test_the_list_shows_live_tokens_and_never_the_token(shell, api_client, machine):
