@@ -40,6 +40,8 @@ class Refusal(Exception):
     headers: Mapping[str, str]
     #: Of the token that was good, but not for this; None: none was.
     token: AccessToken | None = None
+    #: The scope that it lacks, as the route names it; None: a person behind it.
+    lacks: str | None = None
 
     @property
     def content(self) -> bytes:
@@ -116,9 +118,10 @@ class Guard(ResourceProtector):
 
 
 class _InsufficientScope(InsufficientScopeError):
-    def __init__(self, description: str, token: AccessToken) -> None:
+    def __init__(self, description: str, token: AccessToken, lacks: str | None = None) -> None:
         super().__init__(description)
         self.token = token
+        self.lacks = lacks
 
 
 class _Validator(BearerTokenValidator):
@@ -137,7 +140,7 @@ class _Validator(BearerTokenValidator):
             raise InvalidTokenError("The token is expired, revoked, or not known.")
         if not any(token.has_scope(scope) for scope in scopes):
             has = f" Your token has {token.scope}." if _SAYABLE.fullmatch(token.scope) else ""
-            raise _InsufficientScope(f"This needs {' or '.join(scopes)}.{has}", token)
+            raise _InsufficientScope(f"This needs {' or '.join(scopes)}.{has}", token, " or ".join(scopes))
         if needs.user and token.is_client:
             raise _InsufficientScope("This needs a token that acts for a person.", token)
 
@@ -196,7 +199,9 @@ def _refusal(error: OAuth2Error, issuer: Issuer, call: Call, needs: Needs) -> Re
         challenge["resource_metadata"] = metadata_url(call)
     members = ", ".join(f"{name}={_quoted(value)}" for name, value in challenge.items())
     headers = {"WWW-Authenticate": f"Bearer {members}", "Cache-Control": "no-store"}
-    return Refusal(status, body, headers, getattr(error, "token", None))
+    if isinstance(error, _InsufficientScope):
+        return Refusal(status, body, headers, error.token, error.lacks)
+    return Refusal(status, body, headers)
 
 
 def _quoted(text: str) -> str:

@@ -17,6 +17,9 @@ from keyporter.metadata import describe_resource
 
 P = ParamSpec("P")
 
+#: Told of a good token that does not suffice, and of the scope that it lacks; None: of the person.
+OnShortfall = Callable[[AccessToken, "str | None"], None]
+
 _PROTECTED = "_keyporter_protected"
 
 #: The token of the call that is being answered; None in a view with ``optional=True`` that was called without one.
@@ -37,10 +40,17 @@ class RequireOAuth:
     def __init__(self) -> None:
         self._guard = Guard()
         self._lookup: TokenLookup | None = None
+        self._on_shortfall: OnShortfall | None = None
 
-    def use(self, lookup: TokenLookup) -> None:
-        """Look tokens up in ``lookup`` from now on."""
+    def use(self, lookup: TokenLookup, *, on_shortfall: OnShortfall | None = None) -> None:
+        """Look tokens up in ``lookup`` from now on.
+
+        ``on_shortfall`` is called before a good token is refused with 403 because
+        it does not suffice: with the token, and with the scope that it lacks as the
+        route names it, or None if it lacks a person.
+        """
         self._lookup = lookup
+        self._on_shortfall = on_shortfall
 
     @property
     def lookup(self) -> TokenLookup:
@@ -79,6 +89,8 @@ class RequireOAuth:
                 try:
                     g.keyporter_token = token = self._check(needs)
                 except Refusal as refusal:
+                    if refusal.token is not None and self._on_shortfall is not None:
+                        self._on_shortfall(refusal.token, refusal.lacks)
                     return _answer(refusal)
                 response = make_response(view(*args, **kwargs))
                 # RFC 6750 section 5.3: no shared cache may keep what a token opened.
@@ -107,5 +119,4 @@ def _is_sent_twice() -> bool:
 
 
 def _answer(refusal: Refusal) -> Response:
-    g.keyporter_refusal = refusal
     return Response(refusal.content, refusal.status, cast(Any, refusal.headers), mimetype="application/json")

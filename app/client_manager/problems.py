@@ -94,6 +94,10 @@ _WORDS: dict[str, tuple[Any, Any]] = {
         _l("The token may not do that"),
         _l("Let the client do more under Edit, then generate a new token: an old one keeps what it has."),
     ),
+    "user_required": (
+        _l("The token acts for nobody, and the call is for people"),
+        _l("Let people sign in to an app, and let it send the token that it gets for them."),
+    ),
     "unauthorized_client": (
         _l("Asked for a token in a way that an API client may not"),
         _l("Let the program send grant_type=client_credentials. To act for a person, it has to be an app."),
@@ -114,6 +118,18 @@ _WORDS: dict[str, tuple[Any, Any]] = {
     "invalid_grant": (
         _l("Sent a code or a token that is used, too old, or revoked"),
         _l("Let the program start again from the beginning, once for each code."),
+    ),
+    "unsupported_response_type": (
+        _l("Asked for something else than a code"),
+        _l("Let the app send response_type=code."),
+    ),
+    "request_not_supported": (
+        _l("Sent its request as a signed object"),
+        _l("Let the app send plain parameters, or push them first."),
+    ),
+    "request_uri_not_supported": (
+        _l("Sent a request_uri that is not ours"),
+        _l("Let the app push its request first, and use the request_uri that comes back."),
     ),
     "redirect_uri": (_l("Sent a return address that is not on its list"), _SUPPORT),
     "authorization_pending": (_l("Waits for a person"), _l("Nothing to do: the person has not decided yet.")),

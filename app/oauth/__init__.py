@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 def init_app(app: Flask) -> None:
     from app.extensions import csrf
     from app.oauth import error_uris
-    from app.oauth.protection import DatabaseLookup
+    from app.oauth.protection import DatabaseLookup, note_shortfall
     from app.oauth.views import bp
     from keyporter import require_oauth
 
-    require_oauth.use(DatabaseLookup())
+    require_oauth.use(DatabaseLookup(), on_shortfall=note_shortfall)
     # Clients authenticate on every request here and no endpoint reads a cookie.
     csrf.exempt(bp)
     app.register_blueprint(bp)

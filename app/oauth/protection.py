@@ -69,6 +69,25 @@ def _why_not_here(found: CheckedToken, tenant: TenantSettings) -> str | None:
     return None
 
 
+def note_shortfall(_token: AccessToken, scope: str | None) -> None:
+    """Note that the token of this call is good and does not suffice: what keyporter tells us of. No statement."""
+    found: CheckedToken = g.checked_token
+    if scope is None:
+        _note_refusal(current_tenant.id, found, "user_required", _use(int(time.time())), found.known_as)
+    else:
+        detail = f"{found.known_as} ({scope})"
+        _note_refusal(current_tenant.id, found, "insufficient_scope", _use(int(time.time())), detail)
+
+
+def _note_refusal(tenant_id: int, found: CheckedToken, reason: str, use: Use, detail: str) -> None:
+    log.info("token refused: %s", reason)
+    memory.note_problem(tenant_id, found.client_pk, reason, use, request_id=g.get("request_id"), detail=detail)
+
+
+def _use(now: int) -> Use:
+    return Use(now, request.remote_addr, request.headers.get("User-Agent", ""))
+
+
 def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
     now = int(time.time())
     found = store.check_token(tenant.id, token, now)
@@ -77,14 +96,11 @@ def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
         log.info("token refused: token_unknown")
         return None
     g.log_client = found.client_id
-    use = Use(now, request.remote_addr, request.headers.get("User-Agent", ""))
+    g.checked_token = found
+    use = _use(now)
     refused_because = _why_not_here(found, tenant)
     if refused_because is not None:
-        log.info("token refused: %s", refused_because)
-        request_id = g.get("request_id")
-        memory.note_problem(
-            tenant.id, found.client_pk, refused_because, use, request_id=request_id, detail=found.known_as
-        )
+        _note_refusal(tenant.id, found, refused_because, use, found.known_as)
         return None
     memory.note_token(tenant.id, found.client_pk, found.ref, use, user_id=found.user_id)
     return AccessToken(

@@ -64,8 +64,8 @@ def create(slug: str, client_id: str, name: str, days: int | None, as_json: bool
         raise Refused(f"The tenant offers none of the client's default scopes any more: {client.default_scope}")
     if store.count_before_one_more(tenant.id, client.pk, now) >= store.MOST_MADE_BY_PEOPLE:
         raise Refused(
-            f"{client_id} has {store.MOST_MADE_BY_PEOPLE} tokens that people made, and may have no more. Revoke one that "
-            f"nobody uses first:  flask token list --tenant {slug} --client {client_id}"
+            f"{client_id} has {store.MOST_MADE_BY_PEOPLE} tokens that people made, and may have no more. "
+            f"Revoke one that nobody uses first:  flask token list --tenant {slug} --client {client_id}"
         )
     store.save_client_token(client, token, scope=scope, now=now, name=name, made_by=OPERATOR_NAME)
     note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from authlib.oauth2 import OAuth2Error
 
+from app import oauth
 from app.client_manager import problems
-from app.usage import writer
+from app.oauth import server
+from app.usage import memory, writer
 from app.usage.models import Problem
+from app.usage.store import Use
 from tests.client_manager.pages import CLIENTS, copyable, manage_page, submit, words_of
 from tests.statements import statements
 from tests.world import now
@@ -140,18 +148,55 @@ def test_what_strangers_sent_is_text(at_work, manage, machine, api_client, writt
     assert "Wrong secret" in words_of(at_work.get(manage))
 
 
-def test_every_reason_that_the_documents_list_has_words():
+def documented_reasons():
     text = OPERATIONS.read_text(encoding="utf-8")
     tables = text[text.index("Reasons at the token endpoint") : text.index("Who changed what is in the audit log")]
-    reasons = {
-        reason
-        for line in tables.splitlines()
-        if line.startswith("| `")
-        for reason in re.findall(r"`([a-z_]+)`", line.split("|")[1])
-    }
+    return sorted(
+        {
+            reason
+            for line in tables.splitlines()
+            if line.startswith("| `")
+            for reason in re.findall(r"`([a-z_]+)`", line.split("|")[1])
+        }
+    )
 
-    assert len(reasons) > 20
-    assert reasons - problems.known_kinds() == set()
+
+def test_every_reason_that_the_documents_list_has_words_and_says_what_to_do(
+    at_work, world, manage, tenant, api_client, written
+):
+    reasons = documented_reasons()
+    assert len(reasons) > 30
+
+    def note(reason, at):
+        use = Use(at, "203.0.113.9", "")
+        memory.note_problem(tenant.id, api_client.pk, reason, use, request_id="7F3K-21")
+
+    # A page shows the latest ones only.
+    for number, reason in enumerate(reasons):
+        world.run(partial(note, reason, now() - len(reasons) + number))
+        if number % 10 and reason != reasons[-1]:
+            continue
+        written()
+        shown = words_of(at_work.get(manage))
+        for seen in reasons[max(0, number - 9) : number + 1]:
+            words = problems.words_of(Problem(kind=seen, detail=""))
+            assert words.cause != seen
+            assert len(words.advice) > 10, seen
+            assert f"{words.cause} (203.0.113.9) What to do: {words.cause} {words.advice}" in shown, seen
+
+
+def test_every_error_that_the_protocol_answers_has_words():
+    """The classes of errors that app/oauth knows, its own and Authlib's."""
+    modules = [importlib.import_module(f"app.oauth.{found.name}") for found in pkgutil.iter_modules(oauth.__path__)]
+    things = [thing for module in modules for thing in vars(module).values()]
+    classes: list[Any] = [thing for thing in things if isinstance(thing, type) and issubclass(thing, OAuth2Error)]
+    errors = {error.error for error in classes} - {None}
+    errors |= set(server._PROBLEMS.values())
+
+    # Not refusals of tokens: whoever sent no token is nobody's client; a client that is not let in has a reason.
+    nobodys = server._NO_PROBLEMS | {"missing_authorization", "invalid_client"}
+    assert {"invalid_scope", "unsupported_response_type", "invalid_target"} <= errors
+    assert errors - nobodys - problems.known_kinds() == set()
 
 
 def test_a_kind_without_words_keeps_its_name_and_leads_to_support():

@@ -39,10 +39,15 @@ def tokens():
 
 
 @pytest.fixture
-def app(tokens):
-    app = Flask(__name__)
+def require(tokens):
     require = RequireOAuth()
     require.use(tokens)
+    return require
+
+
+@pytest.fixture
+def app(require):
+    app = Flask(__name__)
 
     @app.route("/any", methods=["GET", "POST"])
     @require()
@@ -304,6 +309,22 @@ def test_a_route_for_people_refuses_a_token_without_one(call, tokens):
         "error_description": "This needs a token that acts for a person.",
     }
     assert call("/person", tokens.issue(user_id="7")).json == {"user": "7"}
+
+
+def test_whoever_wants_to_know_is_told_of_good_tokens_that_do_not_suffice(app, call, tokens, require):
+    told = []
+    require.use(tokens, on_shortfall=lambda token, scope: told.append((token.client_id, scope)))
+    weak = tokens.issue("a", client_id="x")
+
+    for path in ("/both", "/either", "/optional", "/person", "/any"):
+        call(path, weak)
+    call("/both", "x" * 40)
+    call("/both")
+
+    assert told == [("x", "a b"), ("x", "a b or a c"), ("x", None)]
+    require.use(tokens)
+    assert call("/both", weak).status_code == 403
+    assert len(told) == 3
 
 
 def test_a_lookup_that_does_not_answer_is_503_and_never_401(call, tokens):

@@ -10,11 +10,12 @@ from app import credentials
 from app.clients import registry, rules
 from app.clients.models import Client
 from app.extensions import db
+from app.tenants import registry as tenants
 from app.tokens import store as tokens
 from app.tokens.models import AccessToken
 from app.usage import memory, store
 from app.usage.models import TOKEN
-from keyporter import token_format
+from keyporter import require_oauth, token_format
 from tests.statements import statements, verbs
 from tests.world import ClientHandle, now
 
@@ -33,6 +34,12 @@ def call(machine, token, address="203.0.113.7", agent=BI):
 def ask(machine, client, address="203.0.113.7", agent=BI, **more):
     body = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": client.secret, **more}
     return machine.post_token(body, headers={"User-Agent": agent}, environ_overrides={"REMOTE_ADDR": address})
+
+
+def put_scopes(*names):
+    acme = tenants.find_by_slug("acme")
+    for name in names:
+        tenants.put_scope(acme, name, words=name, dangerous=False)
 
 
 def change(world, client, **values):
@@ -178,6 +185,27 @@ class TestProblems:
 
         found = {problem.kind: problem.detail for problem in notes.problems(api_client)}
         assert found == {"token_revoked": credentials.hint(revoked), "token_expired": "Finance report"}
+
+    def test_a_good_token_that_does_not_suffice(self, world, app, machine, tenant, notes):
+        app.add_url_rule("/api/reports", "reports", require_oauth("reports:read", "reports:write")(lambda: "read"))
+        app.add_url_rule("/api/me", "me", require_oauth(user=True)(lambda: "me"))
+        world.run(lambda: put_scopes("reports:read", "reports:write"))
+        client = world.client(tenant, scope="reports:read")
+        headers = {"Authorization": f"Bearer {machine.token(client)}", "User-Agent": BI}
+        machine.open("/api/me", headers=headers)
+
+        with statements(app) as seen:
+            answers = [machine.open(path, headers=headers) for path in ("/api/reports", "/api/me")]
+
+        assert [answer.json["error"] for answer in answers] == ["insufficient_scope"] * 2
+        assert verbs(seen) == ["SELECT"] * 2, "each call still is one statement"
+        found = {problem.kind: problem for problem in notes.problems(client)}
+        assert found.keys() == {"insufficient_scope", "user_required"}
+        problem = found["insufficient_scope"]
+        hint = credentials.hint(headers["Authorization"].removeprefix("Bearer "))
+        assert (problem.detail, problem.agent, problem.times) == (f"{hint} (reports:read reports:write)", BI, 1)
+        assert problem.request_id == answers[0].headers["Request-Id"]
+        assert (found["user_required"].detail, found["user_required"].times) == (hint, 2)
 
     def test_what_was_asked_for_in_vain_is_named(self, world, tenant, machine, api_client, notes):
         secret = credentials.new_client_secret()
