@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from app import credentials
 from app.client_manager import snippets as of_clients
 from app.developers import snippets
 from app.developers.store import Choice
+from app.languages import gettext as _
+from app.tenants import colour
 from app.tenants.registry import TenantSettings
 
 #: What stands for a client that nobody picked.
@@ -42,6 +46,13 @@ class DevelopersGuide:
     pkce: tuple[Snippet, ...]
     redirect_uri: str
     has_secret: bool
+    #: As people type it.
+    host: str
+    find_organisation: tuple[Snippet, ...]
+    sign_in_button: Snippet
+    ask_for_device_code: Snippet
+    ask_with_device_code: Snippet
+    device: tuple[Snippet, ...]
 
 
 def build(tenant: TenantSettings, picked: Choice | None) -> DevelopersGuide:
@@ -76,7 +87,34 @@ def build(tenant: TenantSettings, picked: Choice | None) -> DevelopersGuide:
         ),
         redirect_uri=redirect_uri,
         has_secret=has_secret,
+        host=base.partition("://")[2],
+        find_organisation=(
+            Snippet("organisation-python", "Python", "python", snippets.find_organisation_python(base)),
+            Snippet("organisation-javascript", "JavaScript", "javascript", snippets.find_organisation_javascript(base)),
+        ),
+        sign_in_button=_sign_in_button(tenant),
+        **_device(base, app.client_id, has_secret=has_secret),
     )
+
+
+def _sign_in_button(tenant: TenantSettings) -> Snippet:
+    text = _("Sign in with %(tenant)s", tenant=tenant.name)
+    button = snippets.sign_in_button(text, tenant.colour, colour.on_brand(tenant.colour))
+    return Snippet("sign-in-button", "HTML", "html", button)
+
+
+def _device(base: str, client_id: str, *, has_secret: bool) -> dict[str, Any]:
+    def snippet(ref: str, label: str, language: str, write: Callable[..., str]) -> Snippet:
+        return Snippet(ref, label, language, write(base, client_id, has_secret=has_secret))
+
+    return {
+        "ask_for_device_code": snippet("device-code", "curl", "sh", snippets.ask_for_device_code),
+        "ask_with_device_code": snippet("device-token", "curl", "sh", snippets.ask_with_device_code),
+        "device": (
+            snippet("device-python", "Python", "python", snippets.device_python),
+            snippet("device-javascript", "JavaScript", "javascript", snippets.device_javascript),
+        ),
+    }
 
 
 def _get_token(base: str, client_id: str) -> tuple[Snippet, ...]:

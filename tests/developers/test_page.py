@@ -88,7 +88,7 @@ class TestWhatIsFilledIn:
         app = world.oauth_app(tenant)
         read = PageReader(ana.get(f"{PAGE}?client={app.client_id}").text)
 
-        for ref in ("authorize", "exchange", "pkce-python", "pkce-javascript"):
+        for ref in ("authorize", "exchange", "pkce-python", "pkce-javascript", "device-code", "device-python"):
             assert app.client_id in read.snippets[ref].text
         assert app.redirect_uri in read.snippets["exchange"].text
         assert "YOUR_CLIENT_ID" in read.snippets["curl"].text
@@ -98,7 +98,9 @@ class TestWhatIsFilledIn:
         app = world.oauth_app(tenant, public=True)
         page = ana.get(f"{PAGE}?client={app.client_id}")
 
-        assert "CLIENT_SECRET" not in PageReader(page.text).snippets["exchange"].text
+        snippets = PageReader(page.text).snippets
+        for ref in ("exchange", "device-code", "device-token", "device-python", "device-javascript"):
+            assert "CLIENT_SECRET" not in snippets[ref].text, ref
         assert "This app has no secret: PKCE stands in for it." in page.text
 
     @pytest.mark.parametrize("path", PATHS)
@@ -168,6 +170,15 @@ class TestTheOtherForms:
         text = Browser(app, tenant).get(f"{PAGE}.md").text
         assert r"\[x\]\(http://evil.example\) \*b\* \<script\>" in text
         assert "<script>" not in text.replace(r"\<script\>", "")
+
+    def test_a_name_is_text_in_the_button_that_developers_copy(self, world, app):
+        tenant = world.tenant("odd", name="A&B <script>")
+        set_public(world, tenant)
+        browser = Browser(app, tenant)
+
+        button = PageReader(browser.get(PAGE).text).snippets["sign-in-button"].text
+        assert ">Sign in with A&amp;B &lt;script&gt;</a>" in button
+        assert button in browser.get(f"{PAGE}.md").text
 
     def test_postman_gets_the_values_without_a_secret(self, ana, api_client):
         response = ana.get(f"{PAGE}/postman.json?client={api_client.client_id}")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import update
 
 from app.client_manager import snippets as of_clients
 from app.developers import snippets
+from app.extensions import db
+from app.tokens.models import DeviceCode
 from tests.clients.person import Person
 from tests.developers.grammars import mistakes
 from tests.developers.page import PAGE, Copied, PageReader
@@ -60,13 +65,13 @@ def read(server, served_world, site):
 
 
 @pytest.fixture
-def run(site, tmp_path):
-    """Run a piece of code as a file of its language, with ``more`` behind it; what it prints."""
+def begin(site, tmp_path):
+    """Start a piece of code as a file of its language, with ``more`` behind it."""
     (tmp_path / ".curlrc").write_text(f'resolve = "{site.host}:{site.port}:127.0.0.1"\nnoproxy = "*"\n')
     (tmp_path / "sitecustomize.py").write_text(_PYTHON_NAMES)
     (tmp_path / "names.cjs").write_text(_NODE_NAMES)
 
-    def run_it(snippet: Copied, more: str = "", **variables: str) -> str:
+    def begin_it(snippet: Copied, more: str = "", **variables: str) -> subprocess.Popen[str]:
         suffix = {"sh": "sh", "python": "py", "javascript": "mjs", "powershell": "ps1"}[snippet.language]
         program = tmp_path / f"snippet.{suffix}"
         program.write_text(f"{snippet.text}\n{more}\n", encoding="utf-8")
@@ -78,7 +83,7 @@ def run(site, tmp_path):
         }[snippet.language]
         if shutil.which(command[0]) is None:
             skip_or_fail(f"no {command[0]}")
-        done = subprocess.run(
+        return subprocess.Popen(
             command,
             env={
                 "PATH": os.environ["PATH"],
@@ -88,13 +93,32 @@ def run(site, tmp_path):
                 "NO_PROXY": "*",
                 **variables,
             },
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=PATIENCE,
-            check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+
+    begun: list[subprocess.Popen[str]] = []
+
+    def begin_and_remember(*arguments: Any, **variables: str) -> subprocess.Popen[str]:
+        begun.append(begin_it(*arguments, **variables))
+        return begun[-1]
+
+    yield begin_and_remember
+    for program in begun:
+        with program:
+            program.kill()
+
+
+@pytest.fixture
+def run(begin):
+    """The same to its end; what it prints."""
+
+    def run_it(snippet: Copied, more: str = "", **variables: str) -> str:
+        program = begin(snippet, more, **variables)
+        printed, complaints = program.communicate(timeout=PATIENCE)
+        assert program.returncode == 0, complaints
+        return printed
 
     return run_it
 
@@ -162,6 +186,66 @@ def test_an_app_makes_its_own_values(server, served_world, site, read, run, ref,
     assert machine.redeem(app, code, code_verifier=verifier).status_code == 200
 
 
+FIND = {"organisation-python": "find_organisation", "organisation-javascript": "await findOrganisation"}
+
+
+@pytest.mark.parametrize("ref", FIND)
+def test_an_organisation_is_found_by_what_people_type(site, client, read, run, ref):
+    typed = [site.host, f"{site.host}:{site.port}", f"  {site.url}/login?next=x ", f"{site.host}:{site.port}".upper()]
+    show = "print({}['issuer'])" if ref.endswith("python") else "console.log(({}).issuer)"
+    more = "\n".join(show.format(f"{FIND[ref]}({json.dumps(text)})") for text in typed[1:])
+
+    printed = run(read(client.client_id)[ref], more).split()
+
+    assert printed == [f"{site.url}/oauth2/authorize", f"{site.url}/oauth2/token"] + [site.url] * 3
+
+
+@pytest.mark.parametrize("ref", FIND)
+def test_where_there_is_no_organisation_none_is_found(site, client, read, run, ref):
+    nobody = json.dumps(f"nobody.localhost:{site.port}")
+    with pytest.raises(AssertionError, match="There is no organisation at nobody"):
+        run(read(client.client_id)[ref], f"{FIND[ref]}({nobody})")
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_device_gets_a_token_of_the_person(server, served_world, site, read, run, public):
+    app = served_world.oauth_app(site, public=public, redirect_uris=[], device_grant=True)
+    person = Person(server, served_world.user(site))
+    snippets = read(app.client_id)
+    secret = {} if app.secret is None else {"CLIENT_SECRET": app.secret}
+
+    codes = json.loads(run(snippets["device-code"], **secret))
+    waiting = json.loads(run(snippets["device-token"], DEVICE_CODE=codes["device_code"], **secret))
+    assert waiting["error"] == "authorization_pending"
+    person.visit(codes["verification_uri_complete"])
+    # As if the device had waited as it has to.
+    waited = update(DeviceCode).where(DeviceCode.tenant_id == site.id).values(polled_at=None)
+    served_world.run(lambda: db.session.execute(waited))
+    token = token_of_curl(run, snippets["device-token"], DEVICE_CODE=codes["device_code"], **secret)
+
+    assert Machine(server, site).verify(token).json["username"] == person.user.email
+
+
+@pytest.mark.parametrize("ref, more", [("device-python", "print(token)"), ("device-javascript", "console.log(token);")])
+@pytest.mark.parametrize("decision", ["allow", "cancel"])
+def test_a_program_shows_a_code_and_waits_for_its_person(server, served_world, site, read, begin, ref, more, decision):
+    app = served_world.oauth_app(site, redirect_uris=[], device_grant=True)
+    user = served_world.user(site)
+    browser = Browser(server, site)
+    browser.sign_in(user)
+
+    program = begin(read(app.client_id)[ref], more, CLIENT_SECRET=app.secret)
+    said = re.fullmatch(rf"Open {re.escape(site.url)}/device and type (\S+)\n", program.stdout.readline())
+    browser.decide(said[1], decision)
+    printed, complaints = program.communicate(timeout=PATIENCE)
+
+    if decision == "allow":
+        assert Machine(server, site).verify(printed.strip()).json["username"] == user.email
+    else:
+        assert program.returncode != 0
+        assert "access_denied" in complaints
+
+
 #: What an ID cannot hold, and what each language must hear as text all the same.
 HOSTILE = "it's \"a#(tab) $x {0} \\n `b"
 
@@ -223,5 +307,7 @@ def test_every_piece_of_code_is_tried_here(client, read):
     tried = {
         "curl", "python", "javascript", "power-query", "powershell", "csharp", "check",
         "authorize", "exchange", "pkce-python", "pkce-javascript",
+        "organisation-python", "organisation-javascript", "sign-in-button",  # tests/browser/test_developers.py
+        "device-code", "device-token", "device-python", "device-javascript",
     }  # fmt: skip
     assert read(client.client_id).keys() == tried
