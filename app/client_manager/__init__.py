@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask) -> None:
     # Importing the views adds their routes to the blueprint.
-    from app.client_manager import secret_views, state_views, token_views, views  # noqa: F401
+    from app.client_manager import managing_views, secret_views, state_views, token_views, views  # noqa: F401
     from app.client_manager.blueprint import bp
 
     app.register_blueprint(bp)

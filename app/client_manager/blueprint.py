@@ -6,7 +6,6 @@ import re
 
 from flask import Blueprint, abort
 
-from app.audit.log import Target
 from app.clients import registry
 from app.clients.models import Client
 from app.languages import gettext as _
@@ -35,11 +34,6 @@ def find_or_404(tenant_id: int, client_pk: int) -> Client:
     return client
 
 
-def target_of(client: Client) -> Target:
-    """``client`` for the audit log."""
-    return Target("client", client.client_id, client.id)
-
-
 def page_number(text: str | None) -> int:
     """The page that an address asks for. Addresses get mangled; what is no page number is the first page."""
     return int(text) if text and _PAGE.fullmatch(text) else 1
@@ -61,10 +55,3 @@ def at_least(count: int, is_all: bool) -> str:
     if is_all:
         return number(count)
     return _("%(count)s or more", count=number(count if count < 1000 else count // 1000 * 1000))
-
-
-def tokens_in_english(live: LiveCount) -> str:
-    """The same for the audit log, which has one language."""
-    if not live.is_all:
-        return f"{live.count if live.count < 1000 else live.count // 1000 * 1000:,} or more tokens"
-    return f"{live.count:,} token{'' if live.count == 1 else 's'}"

@@ -13,17 +13,15 @@ from wtforms.validators import ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from app import credentials
-from app.accounts import registry as accounts
 from app.accounts.models import User
 from app.client_manager import sent_forms
 from app.clients import registry, rules
 from app.clients.rules import ClientError, NewSecret
 from app.languages import gettext as _
 from app.languages import lazy_gettext as _l
+from app.management import actions
 from app.tenants.models import Scope
 from app.words import in_words
-
-DESCRIPTION_MAX_LENGTH = 500
 
 #: The values are the keys of registry.OVERLAPS.
 OVERLAP_CHOICES = [
@@ -98,11 +96,10 @@ class DetailsForm(FlaskForm):
             raise ValidationError(str(error)) from error
 
     def validate_description(self, field: TextAreaField) -> None:
-        text = " ".join((field.data or "").split())
-        if len(text) > DESCRIPTION_MAX_LENGTH:
-            raise ValidationError(_("Use %(most)s characters or fewer.", most=DESCRIPTION_MAX_LENGTH))
-        if not text.isprintable():
-            raise ValidationError(_("The description holds a character that cannot be shown. Type it anew."))
+        try:
+            rules.check_description(field.data or "")
+        except ClientError as error:
+            raise ValidationError(str(error)) from error
 
     def validate_client_id(self, field: Text) -> None:
         try:
@@ -143,12 +140,10 @@ class LimitsForm(FlaskForm):
 
     def validate_owner(self, field: Text) -> None:
         self.checked_owner = None
-        if not field.data:
-            return
-        user = accounts.find_user_by_email(self._tenant_id, field.data)
-        if user is None or user.disabled:
-            raise ValidationError(_("Nobody with this email can sign in here. Use the email of a member."))
-        self.checked_owner = user
+        try:
+            self.checked_owner = actions.find_owner(self._tenant_id, field.data)
+        except ClientError as error:
+            raise ValidationError(str(error)) from error
 
     def validate_networks(self, field: TextAreaField) -> None:
         try:

@@ -9,25 +9,15 @@ from flask.typing import ResponseReturnValue
 
 from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
-from app.audit import log as audit
 from app.client_manager import sent_forms
-from app.client_manager.blueprint import bp, find_or_404, target_of, tokens_in_words
+from app.client_manager.blueprint import bp, find_or_404, tokens_in_words
 from app.client_manager.credential_files import credential_files
 from app.client_manager.forms import ChangeSecretForm, attach
-from app.client_manager.token_views import revoke_all_tokens
-from app.clients import mails, registry
 from app.clients.models import Client
 from app.clients.rules import ClientError
 from app.extensions import db
+from app.management import actions
 from app.tenants.current import current_tenant
-
-#: For the audit log.
-_STOPS = {
-    "now": "The old secret stopped at once.",
-    "1h": "The old secret stops in 1 hour.",
-    "24h": "The old secret stops in 24 hours.",
-    "7d": "The old secret stops in 7 days.",
-}
 
 
 @bp.route("/<row_id:client_pk>/secret", methods=["GET", "POST"])
@@ -60,17 +50,11 @@ def _ask(client: Client, form: ChangeSecretForm) -> str:
 
 def _change(client: Client, form: ChangeSecretForm) -> Response:
     now = int(time.time())
-    overlap = registry.OVERLAPS[form.overlap.data]
-    registry.rotate_secret(client, form.checked_secret, overlap=overlap, now=now, expires_at=form.checked_expiry)
-    audit.record(
-        current_tenant.id,
-        "client.secret_rotated",
-        current_actor(),
-        target_of(client),
-        _STOPS[form.overlap.data],
+    actor = current_actor()
+    stops_at = actions.rotate_secret(
+        client, form.checked_secret, form.overlap.data, actor, now, expires_at=form.checked_expiry
     )
-    mails.tell_secret_changed(client, current_actor(), now + overlap if overlap else None, now)
-    revoked = revoke_all_tokens(client, now) if form.revoke_tokens.data else None
+    revoked = actions.revoke_all_tokens(client, actor, now) if form.revoke_tokens.data else None
     db.session.commit()
     sent_forms.remember(session, form.form_id.data)
     page = render_template(
@@ -78,7 +62,7 @@ def _change(client: Client, form: ChangeSecretForm) -> Response:
         client=client,
         secret=form.checked_secret.text,
         files=credential_files(current_tenant.base_url, client.name, client.client_id, form.checked_secret.text),
-        stops_at=now + overlap if overlap else None,
+        stops_at=stops_at,
         revoked=tokens_in_words(revoked) if revoked is not None else None,
     )
     response = make_response(page)

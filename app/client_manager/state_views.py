@@ -11,12 +11,12 @@ from flask.typing import ResponseReturnValue
 from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
 from app.audit import log as audit
-from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, target_of, tokens_in_words
+from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, tokens_in_words
 from app.client_manager.forms import DeleteClientForm
-from app.clients import registry
 from app.extensions import db
 from app.languages import gettext as _
 from app.languages import lazy_gettext as _l
+from app.management import actions
 from app.tenants.current import current_tenant
 from app.tokens import store
 
@@ -27,6 +27,8 @@ _EVENTS_IN_WORDS = {
     "client.tokens_revoked": _l("Revoked all tokens"),
     "client.disabled": _l("Turned the client off"),
     "client.enabled": _l("Turned the client on"),
+    "client.managing_allowed": _l("Gave the right to manage API clients"),
+    "client.managing_ended": _l("Removed the right to manage API clients"),
     "client.deleted": _l("Deleted the client"),
     "token.issued": _l("Generated a token"),
     "token.revoked": _l("Revoked a token"),
@@ -47,9 +49,7 @@ def event_in_words(event: str) -> str:
 def turn_off(client_pk: int) -> ResponseReturnValue:
     """No tokens for the client, and those it has are inactive, until it is turned on again."""
     client = find_or_404(current_tenant.id, client_pk)
-    if not client.disabled:
-        registry.disable(client)
-        audit.record(current_tenant.id, "client.disabled", current_actor(), target_of(client))
+    if actions.turn_off(client, current_actor()):
         db.session.commit()
     flash(_("“%(name)s” is turned off.", name=client.name))
     return redirect(url_for(".show_client", client_pk=client.id), 303)
@@ -59,9 +59,7 @@ def turn_off(client_pk: int) -> ResponseReturnValue:
 @admin_required
 def turn_on(client_pk: int) -> ResponseReturnValue:
     client = find_or_404(current_tenant.id, client_pk)
-    if client.disabled:
-        registry.enable(client)
-        audit.record(current_tenant.id, "client.enabled", current_actor(), target_of(client))
+    if actions.turn_on(client, current_actor()):
         db.session.commit()
     flash(_("“%(name)s” is turned on. Its tokens work again.", name=client.name))
     return redirect(url_for(".show_client", client_pk=client.id), 303)
@@ -75,9 +73,8 @@ def delete_client(client_pk: int) -> ResponseReturnValue:
     client = find_or_404(current_tenant.id, client_pk)
     form = DeleteClientForm(client.name)
     if form.validate_on_submit():
-        audit.record(current_tenant.id, "client.deleted", current_actor(), target_of(client), client.name)
         name = client.name
-        registry.delete_api_client(current_tenant.id, client.id)
+        actions.delete(client, current_actor())
         db.session.commit()
         flash(_("“%(name)s” is deleted.", name=name))
         return redirect(url_for(".list_clients"), 303)

@@ -10,19 +10,14 @@ from flask import Response, abort, flash, make_response, redirect, render_templa
 from flask.typing import ResponseReturnValue
 from wtforms.fields import SelectChoice  # type: ignore[attr-defined]
 
-from app import credentials
 from app.accounts.confirm_views import recently_confirmed
 from app.accounts.session import admin_required, current_actor
-from app.audit import log as audit
 from app.client_manager import sent_forms, snippets
-from app.client_manager import store as lists
 from app.client_manager.blueprint import (
     PAGE_SIZE,
     bp,
     find_or_404,
     lifetime_of,
-    target_of,
-    tokens_in_english,
     tokens_in_words,
 )
 from app.client_manager.forms import UNTIL, ConfirmForm, GenerateTokenForm
@@ -32,13 +27,15 @@ from app.extensions import db
 from app.languages import gettext as _
 from app.languages import lazy_gettext as _l
 from app.mail import outbox
+from app.management import actions
+from app.management import store as lists
 from app.tenants.current import current_tenant
-from app.tokens import mails, store
+from app.tokens import store
 from app.tokens.models import AccessToken
 from app.tokens.store import LiveCount
 from app.usage import store as usage
 from app.usage.store import Use
-from app.words import in_english, in_words, number
+from app.words import in_words
 
 _DAY = 86_400
 #: Longest first: a year is the default.
@@ -57,7 +54,7 @@ def generate_token(client_pk: int) -> ResponseReturnValue:
         page = render_template("client_manager/client_off.html", client=client)
         return page, 409 if request.method == "POST" else 200
     now = int(time.time())
-    most = min(client.token_lifetime or current_tenant.token_lifetime_max, current_tenant.token_lifetime_max)
+    most = actions.longest_lifetime(client, current_tenant)
     form = GenerateTokenForm(_lifetime_choices(most, now), now, most, **_like(client, now, most))
     if request.method != "POST":
         return _ask_for_token(client, form, now, most)
@@ -70,14 +67,9 @@ def generate_token(client_pk: int) -> ResponseReturnValue:
 
 
 def _has_too_many(client: Client, form: GenerateTokenForm, now: int) -> bool:
-    """Refuse one more than anybody could look after; those that programs make themselves expire and do not count."""
-    made = store.count_before_one_more(client.tenant_id, client.id, now)
-    if made < store.MOST_MADE_BY_PEOPLE:
+    message = actions.why_no_more_tokens(client, now)
+    if message is None:
         return False
-    message = _(
-        "This client has %(count)s tokens that people made, and may have no more. Revoke one that nobody uses first.",
-        count=number(made),
-    )
     form.form_id.errors = [message]
     return True
 
@@ -122,19 +114,11 @@ def _like(client: Client, now: int, most: int) -> dict[str, str]:
 
 
 def _generate(client: Client, form: GenerateTokenForm, now: int) -> Response:
-    registered = registry.find_registered_client(current_tenant.id, client.client_id, now)
-    if registered is None:
-        abort(404)
-    scope = registered.what_is_left(registered.default_scope, current_tenant.scopes)
-    if scope is None:
-        abort(409, _("Your organisation offers none of the permissions of this client any more. Ask your operator."))
-    actor = current_actor()
     name = rules.check_name(form.name.data)
-    token = store.new_token(form.expires_at)
-    store.save_client_token(registered, token, scope=scope, now=now, name=name, made_by=actor.name)
-    note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."
-    audit.record(current_tenant.id, "token.issued", actor, target_of(client), note)
-    mails.tell_created(client, token, name=name, hint=credentials.hint(token.text), actor=actor, now=now)
+    try:
+        token = actions.issue_token(client, name, form.expires_at, current_tenant, current_actor(), now)
+    except actions.NothingOffered as error:
+        abort(409, str(error))
     db.session.commit()
     sent_forms.remember(session, form.form_id.data)
     page = render_template(
@@ -207,10 +191,7 @@ def revoke_token(client_pk: int, ref: str) -> ResponseReturnValue:
     if not form.validate_on_submit():
         ((_token, use),) = _with_uses(client.tenant_id, [token])
         return render_template("client_manager/revoke_token.html", client=client, token=token, use=use, form=form)
-    if store.revoke_token(current_tenant.id, client.id, token.expiry_month, token.digest, now):
-        note = f"“{token.name}”, {token.hint}." if token.name else f"{token.hint}, made by the program itself."
-        audit.record(current_tenant.id, "token.revoked", current_actor(), target_of(client), note)
-        mails.tell_revoked(client, token, current_actor(), now)
+    if actions.revoke_token(client, token, current_actor(), now):
         db.session.commit()
     flash(_("“%(name)s” is revoked.", name=token.name) if token.name else _("The token is revoked."))
     return redirect(url_for(".show_client", client_pk=client.id), 303)
@@ -255,7 +236,7 @@ def revoke_all(client_pk: int) -> ResponseReturnValue:
     if not form.validate_on_submit():
         live = _find_live_tokens(client, now)
         return render_template("client_manager/revoke_all.html", client=client, live=live, form=form)
-    revoked = revoke_all_tokens(client, now)
+    revoked = actions.revoke_all_tokens(client, current_actor(), now)
     db.session.commit()
     if revoked.count:
         said = _(
@@ -266,17 +247,6 @@ def revoke_all(client_pk: int) -> ResponseReturnValue:
         said = _("%(tokens)s revoked.", tokens=tokens_in_words(revoked))
     flash(said)
     return redirect(url_for(".show_client", client_pk=client.id), 303)
-
-
-def revoke_all_tokens(client: Client, now: int) -> LiveCount:
-    """End them all and note it in the audit log; returns how many there were. The caller commits."""
-    counts = store.count_live_tokens(client.tenant_id, [client.id], now)
-    live = counts.get(client.id, LiveCount())
-    registry.revoke_all(client.tenant_id, client.id)
-    note = f"{tokens_in_english(live)} revoked."
-    audit.record(client.tenant_id, "client.tokens_revoked", current_actor(), target_of(client), note)
-    mails.tell_all_revoked(client, current_actor(), now)
-    return live
 
 
 def _find_live_tokens(client: Client, now: int) -> _LiveTokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 from flask import Response, flash, jsonify, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -14,19 +15,20 @@ from app.accounts.models import User
 from app.accounts.session import admin_required, current_actor, get_signed_in_user
 from app.audit import log as audit
 from app.client_manager import sent_forms, snippets
-from app.client_manager import store as lists
-from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, lifetime_of, page_number, target_of
+from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, lifetime_of, page_number
 from app.client_manager.credential_files import credential_files
 from app.client_manager.forms import CreateClientForm, EditForm, LimitsForm, attach
-from app.client_manager.problems import words_of
 from app.client_manager.token_views import list_tokens_with_uses
-from app.clients import mails, registry, rules
+from app.clients import registry, rules
 from app.clients.models import Client
 from app.clients.rules import ClientError
 from app.credentials import StoredSecret
 from app.extensions import db
 from app.languages import gettext as _
 from app.mail import outbox
+from app.management import actions
+from app.management import store as lists
+from app.management.problems import words_of
 from app.tenants import registry as tenants
 from app.tenants.current import current_tenant
 from app.tenants.models import Scope
@@ -121,23 +123,9 @@ def _ask_for_client(form: CreateClientForm, catalogue: dict[str, Scope]) -> str:
 
 
 def _create(form: CreateClientForm) -> Response:
-    actor = current_actor()
-    client = registry.create_api_client(
-        current_tenant.id,
-        name=form.name.data,
-        description=form.description.data or "",
-        client_id=form.client_id.data,
-        secret=form.checked_secret.stored,
-        scope=form.checked_scope,
-        networks=form.checked_networks,
-        expires_at=form.checked_expiry,
-        created_by=actor.name,
-        now=int(time.time()),
+    client = actions.create(
+        current_tenant.id, _details(form, form.checked_expiry), form.checked_secret, current_actor(), int(time.time())
     )
-    if form.checked_owner is not None:
-        registry.change_owner(current_tenant.id, client.id, form.checked_owner.id)
-    audit.record(current_tenant.id, "client.created", actor, target_of(client), client.name)
-    mails.tell_created(client, actor, client.created_at)
     db.session.commit()
     sent_forms.remember(session, form.form_id.data)
     secret = form.checked_secret.text
@@ -150,6 +138,19 @@ def _create(form: CreateClientForm) -> Response:
     response = make_response(page)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _details(form: CreateClientForm | EditForm, secret_expires_at: int | None) -> actions.Details:
+    """What the fields of ``form`` say, which passed."""
+    return actions.Details(
+        name=rules.check_name(form.name.data),
+        description=rules.check_description(form.description.data or ""),
+        client_id=form.client_id.data,
+        owner=form.checked_owner,
+        networks=form.checked_networks,
+        scope=form.checked_scope,
+        secret_expires_at=secret_expires_at,
+    )
 
 
 def _offer_new(form: CreateClientForm, catalogue: dict[str, Scope], what: str) -> str:
@@ -315,41 +316,9 @@ def _say_what_is_there(form: EditForm, client: Client, now_there: str) -> None:
 
 
 def _edit(client: Client, owner: User | None, form: EditForm) -> None:
-    before = _details_of(client, owner)
-    if form.client_id.data != client.client_id:
-        if any(credentials.matches(form.client_id.data, known) for known in client.known_secrets()):
-            # An ID stands in addresses and logs.
-            raise ClientError("client_id", _("The ID must differ from the secret."))
-        registry.change_client_id(client, form.client_id.data)
-    registry.rename(client, form.name.data, form.description.data or "")
-    if form.checked_networks != client.networks:
-        registry.change_networks(client, form.checked_networks)
-    if "scopes" in form and form.checked_scope != client.scope:
-        # What it gets by default stays among what it may have.
-        default = set(client.default_scope.split()) & set(form.checked_scope.split())
-        registry.change_scopes(client, form.checked_scope, " ".join(sorted(default)))
-    if form.checked_owner != owner:
-        registry.change_owner(client.tenant_id, client.id, form.checked_owner.id if form.checked_owner else None)
-    after = _details_of(client, form.checked_owner)
-    if before != after:
-        audit.record(current_tenant.id, "client.changed", current_actor(), target_of(client), _what(before, after))
+    details = _details(form, client.secret_expires_at)
+    if "scopes" not in form:
+        # Nobody was asked: the tenant offers none to choose from.
+        details = replace(details, scope=client.scope)
+    if actions.change(client, owner, details, current_actor()):
         db.session.commit()
-
-
-def _details_of(client: Client, owner: User | None) -> dict[str, str]:
-    return {
-        "Name": client.name,
-        "Description": client.description,
-        "Client ID": client.client_id,
-        "Looked after by": owner.email if owner else "nobody",
-        "Networks": client.networks or "all",
-        "Scopes": client.scope or "everything",
-    }
-
-
-def _what(before: dict[str, str], after: dict[str, str]) -> str:
-    """What changed, for the audit log."""
-    changes = [label for label in before if before[label] != after[label]]
-    return "; ".join(
-        label if label == "Description" else f"{label}: {before[label]} -> {after[label]}" for label in changes
-    )

@@ -358,6 +358,7 @@ def _describe(client: Client) -> dict[str, Any]:
         "scope": client.scope,
         "default_scope": client.default_scope,
         "resource_server": client.resource_server,
+        "manages_clients_since": client.manages_clients_since,
         **describe_keys(client),
         "networks": client.networks.split(),
         "secret_created_at": client.secret_created_at,

@@ -30,6 +30,11 @@ def tell_secret_changed(client: Client, actor: Actor, stops_at: int | None, now:
     _tell("secret.changed", f"secret.changed:{client.id}:{now}", client, actor, now, stops_at=stops_at)
 
 
+def tell_managing_allowed(client: Client, actor: Actor, now: int) -> None:
+    """Let the other admins, and whoever looks after it, know that ``client`` may manage API clients now."""
+    _tell("client.managing_allowed", f"client.managing_allowed:{client.id}:{now}", client, actor, now)
+
+
 def find_recipients(tenant_id: int, client_pk: int, actor: Actor | None, *, owner_alone: bool = False) -> list[User]:
     """All admins and whoever looks after the client, save the person who did it; none who cannot sign in.
 
@@ -100,6 +105,23 @@ def _write_secret_changed(tenant_id: int, parameters: Parameters, recipient: str
         _("Look at it: %(link)s", link=page_of(tenant, client)),
         why(tenant, client.id, recipient),
     )
+
+
+@outbox.renders("client.managing_allowed")
+def _write_managing_allowed(tenant_id: int, parameters: Parameters, recipient: str) -> Written | None:
+    found = find_addressed(tenant_id, parameters["client"], recipient)
+    if found is None or found[1].manages_clients_since is None:
+        return None
+    tenant, client = found
+    return written(
+        _("%(client)s may manage API clients", client=client.name),
+        _("%(name)s let %(client)s manage the API clients of %(tenant)s.",
+          name=parameters["actor"], client=client.name, tenant=tenant.name)
+        + " "
+        + _("Whoever has its secret can make API clients and tokens, change their secrets, and delete them."),
+        _("Not meant so? Remove the right: %(link)s", link=page_of(tenant, client)),
+        why(tenant, client.id, recipient),
+    )  # fmt: skip
 
 
 def page_of(tenant: Tenant, client: Client) -> str:

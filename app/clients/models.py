@@ -134,6 +134,9 @@ class Client(SecretColumns, KeyColumns, Model):
     resource_server: Mapped[bool] = mapped_column(default=False)
     #: IP networks that it may call from, space-separated, IPv4 and IPv6; empty means from everywhere.
     networks: Mapped[str] = mapped_column(default="")
+    #: Epoch seconds from which its own tokens may manage the tenant's API clients; None: they may not. A token from
+    #: before may not either: nobody thought of it when they decided.
+    manages_clients_since: Mapped[int | None]
     created_at: Mapped[int]
     #: Whose name the manage page shows.
     created_by: Mapped[str]

@@ -238,6 +238,16 @@ def mark_resource_server(client: Client, resource_server: bool) -> None:
     _change(client, resource_server=resource_server)
 
 
+def allow_managing(client: Client, now: int) -> None:
+    """Let the tokens that the API client gets from ``now`` (epoch seconds) on manage the tenant's API clients."""
+    _change(client, manages_clients_since=now)
+
+
+def end_managing(client: Client) -> None:
+    """Let no token of the API client manage API clients any more."""
+    _change(client, manages_clients_since=None)
+
+
 def change_keys(owner: Client | App, *, jwks: str | None, jwks_uri: str | None) -> None:
     """Replace the keys by which the client may authenticate, both None: have none. Both as app/clients/keys.py says.
 
@@ -327,18 +337,17 @@ def revoke_all(tenant_id: int, client_pk: int) -> None:
     )
 
 
-def hold(tenant_id: int, client_pk: int) -> None:
+def hold(tenant_id: int, client_pk: int, *, version: int | None = None) -> bool:
     """Let nobody else hold the client until this transaction ends: what is counted after this stays true.
 
     An UPDATE that changes nothing locks the row on PostgreSQL and begins to write on SQLite, which has no locks of
-    rows. Programs only read it, and do not wait.
+    rows. Programs only read it, and do not wait. False if the client is gone, or not of that ``version`` any more.
     """
-    db.session.execute(
-        update(Client)
-        .where(Client.tenant_id == tenant_id, Client.id == client_pk)
-        .values(generation=Client.generation)
-        .execution_options(synchronize_session=False)
-    )
+    statement = update(Client).where(Client.tenant_id == tenant_id, Client.id == client_pk)
+    if version is not None:
+        statement = statement.where(Client.version == version)
+    held = db.session.execute(statement.values(version=Client.version).execution_options(synchronize_session=False))
+    return bool(held.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def find_owner(tenant_id: int, client_pk: int) -> User | None:
@@ -351,6 +360,18 @@ def find_owner(tenant_id: int, client_pk: int) -> User | None:
     return db.session.scalars(statement).first()
 
 
+def find_owners(tenant_id: int, client_pks: list[int]) -> dict[int, User]:
+    """Who looks after each of those API clients; without those that nobody looks after."""
+    if not client_pks:
+        return {}
+    statement = (
+        select(ClientOwner.client_pk, User)
+        .join(User, and_(User.tenant_id == ClientOwner.tenant_id, User.id == ClientOwner.user_id))
+        .where(ClientOwner.tenant_id == tenant_id, ClientOwner.client_pk.in_(client_pks))
+    )
+    return {row[0]: row[1] for row in db.session.execute(statement)}
+
+
 def change_owner(tenant_id: int, client_pk: int, user_id: int | None) -> None:
     """Let that person of the tenant look after an API client; None: nobody does."""
     db.session.execute(
@@ -358,6 +379,12 @@ def change_owner(tenant_id: int, client_pk: int, user_id: int | None) -> None:
     )
     if user_id is not None:
         db.session.execute(insert(ClientOwner).values(tenant_id=tenant_id, client_pk=client_pk, user_id=user_id))
+    db.session.execute(
+        update(Client)
+        .where(Client.tenant_id == tenant_id, Client.id == client_pk)
+        .values(version=Client.version + 1)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def disable(client: Client) -> None:

@@ -31,8 +31,11 @@ SHORTEST_LIFETIME = 60
 LONGEST_LIFETIME = 10 * ONE_YEAR
 CHARACTERS_MESSAGE = _l("Use letters, digits, and . _ ~ - only. Other characters break in some tools.")
 NEITHER_MESSAGE = _l("It needs a secret or keys: without both it could not prove who it is.")
+NAME_MISSING_MESSAGE = _l("Enter a name.")
 ID_TAKEN_MESSAGE = _l("This ID is taken in your organisation.")
 
+
+DESCRIPTION_MAX_LENGTH = 500
 
 #: Networks from which one client may call, at the most.
 MOST_NETWORKS = 50
@@ -52,7 +55,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class ClientError(ValueError):
     """A client cannot be made or changed like this.
 
-    The text is for a person; ``field`` names what it is about: "name",
+    The text is for a person; ``field`` names what it is about: "name", "description", "owner",
     "client_id", "secret", "token_lifetime", "scope", "default_scope", "networks", "expires_at", "jwks", "jwks_uri",
     "site", "privacy" or "terms".
     """
@@ -117,10 +120,20 @@ def check_name(name: str) -> str:
     """``name`` with its spaces tidied. Raises ClientError."""
     name = " ".join(name.split())
     if not name:
-        raise ClientError("name", _("Enter a name."))
+        raise ClientError("name", NAME_MISSING_MESSAGE)
     if len(name) > 80 or not name.isprintable():
         raise ClientError("name", _("Use %(most)s characters or fewer.", most=80))
     return name
+
+
+def check_description(text: str) -> str:
+    """``text`` with its spaces tidied, on one line. Raises ClientError."""
+    text = " ".join(text.split())
+    if len(text) > DESCRIPTION_MAX_LENGTH:
+        raise ClientError("description", _("Use %(most)s characters or fewer.", most=DESCRIPTION_MAX_LENGTH))
+    if not text.isprintable():
+        raise ClientError("description", _("The description holds a character that cannot be shown. Type it anew."))
+    return text
 
 
 def check_link(field: str, text: str) -> str:

@@ -166,6 +166,8 @@ class CheckedToken:
     known_as: str
     #: From where it may be used, see rules.is_within.
     networks: str
+    #: Whether it may manage the tenant's API clients: the client's own token, made since an admin allowed it.
+    manages_clients: bool
 
 
 _CHECK_TOKEN = (
@@ -183,6 +185,7 @@ _CHECK_TOKEN = (
             Tenant.version,
             Client.client_id,
             Client.networks,
+            Client.manages_clients_since,
             func.coalesce(App.name, Client.name).label("client_name"),
             User.email,
             User.name.label("user_name"),
@@ -230,7 +233,13 @@ def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
         ref=(month, digest),
         known_as=row.name or row.hint,
         networks=row.networks,
+        manages_clients=_may_manage(row),
     )
+
+
+def _may_manage(row: Any) -> bool:
+    since = row.manages_clients_since
+    return row.user_id is None and since is not None and bool(row.created_at >= since)
 
 
 def _why_refused(row: Any, now: int) -> str | None:

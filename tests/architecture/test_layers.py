@@ -25,8 +25,9 @@ LAYERS = (
     {"clients"},
     {"usage"},
     {"tokens"},
+    {"management"},
     {"oauth", "handover"},
-    {"client_manager", "members", "consent", "demo"},
+    {"client_manager", "admin_api", "members", "consent", "demo"},
     {"developers"},
 )
 #: Wiring and answers that concern every request: known to the factory, imported by no capability.

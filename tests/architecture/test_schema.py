@@ -18,6 +18,7 @@ import app.audit.models
 import app.mail.models
 import app.tokens.models
 import app.usage.models  # noqa: F401 - with those below them, all that there is
+from app.clients import registry
 from app.extensions import Model, db
 from app.isolation.tables import NOT_OWNED, owned_tables
 from tests.databases import close, make_app
@@ -218,6 +219,19 @@ def test_apps_registered_before_there_were_links_have_none(app, world, tenant):
         links = db.session.execute(text("SELECT client_id, site_url, privacy_url, terms_url FROM app")).all()
 
     assert [tuple(row) for row in links] == [(field_app.client_id, "", "", "")]
+
+
+def test_no_client_manages_clients_after_an_upgrade(app, world, tenant):
+    client = world.client(tenant, "terraform")
+    world.run(lambda: registry.allow_managing(registry.find_api_client(tenant.id, client.pk), 1_000))
+
+    with app.app_context():
+        downgrade(revision="0015")
+        db.session.rollback()
+        upgrade()
+        rows = db.session.execute(text("SELECT client_id, name, manages_clients_since FROM client")).all()
+
+    assert [tuple(row) for row in rows] == [("terraform", "Power BI", None)]
 
 
 def test_a_consent_for_one_place_is_none_for_everywhere(app, world, tenant, member):

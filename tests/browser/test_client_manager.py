@@ -137,6 +137,24 @@ def test_an_admin_turns_a_client_off_and_on(visitor, served_world, site, machine
     assert machine.works(token)
 
 
+def test_an_admin_lets_a_client_manage_clients_and_takes_it_back(visitor, served_world, site):
+    served_world.client(site, name="Terraform")
+    visitor.open("/settings/app/api-clients")
+    visitor.follow("Manage Terraform")
+    visitor.follow("Allow it to manage API clients")
+    visitor.look("allow-managing")
+    visitor.press("Allow it to manage API clients")
+
+    expect(visitor.page.get_by_text("This client may manage API clients")).to_be_visible()
+    visitor.look("manages-clients")
+    visitor.open("/settings/app/api-clients")
+    expect(visitor.page.get_by_text("Manages API clients")).to_be_visible()
+    visitor.look("clients-one-manages")
+    visitor.follow("Manage Terraform")
+    visitor.press("Remove the right")
+    expect(visitor.page.get_by_text("may not manage API clients any more")).to_be_visible()
+
+
 def test_an_admin_changes_a_secret_and_the_old_one_works_on(visitor, served_world, site, machine):
     client = served_world.client(site, "powerbi")
     visitor.open("/settings/app/api-clients")

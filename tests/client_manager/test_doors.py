@@ -15,9 +15,9 @@ from tests.client_manager.pages import CLIENTS, form_of, manage_page
 from tests.world import now
 
 #: Below the manage page of a client, in a GET and a POST each unless it says otherwise.
-PAGES = ("/edit", "/tokens/new", "/tokens/{ref}/revoke", "/revoke-all", "/secret", "/delete")
+PAGES = ("/edit", "/tokens/new", "/tokens/{ref}/revoke", "/revoke-all", "/secret", "/delete", "/managing")
 ONLY_GET = ("", "/tokens", "/activity")
-ONLY_POST = ("/turn-off", "/turn-on")
+ONLY_POST = ("/turn-off", "/turn-on", "/managing/end")
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_every_action_works_for_the_admin(at_work, world, addresses):
     for method, path in addresses:
         if method == "POST" and not path.endswith("/delete"):
             page = at_work.get(path) if not path.endswith(ONLY_POST) else at_work.get(CLIENTS)
-            form = form_of(page) if "/turn-" not in path else {}
+            form = form_of(page) if not path.endswith(ONLY_POST) else {}
             before = everything(world)
             at_work.post(path, {**form, "name": f"Name {now()}"})
             assert everything(world) != before, path

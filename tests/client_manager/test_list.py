@@ -8,10 +8,10 @@ import re
 import pytest
 from sqlalchemy import text, update
 
-from app.client_manager import store as lists
 from app.clients import registry
 from app.clients.models import Client
 from app.extensions import db
+from app.management import store as lists
 from app.tokens import store as tokens
 from app.usage.models import TOKEN, ClientUse
 from tests.client_manager.pages import CLIENTS, words_of

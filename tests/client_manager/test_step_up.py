@@ -27,6 +27,7 @@ GUARDED = {
     "/tokens/new": "",
     "/revoke-all": "",
     "/delete": "",
+    "/managing": "",
 }
 #: Where it is not: looking, and what can be taken back or ends but one thing.
 OPEN = ("", "/edit", "/tokens", "/activity")
@@ -115,6 +116,7 @@ def test_a_form_that_was_sent_too_late_does_nothing_until_the_password_is_given(
     assert done.status_code in {200, 303}, done.text
     assert audited()[0][0] in {
         "client.created", "client.secret_rotated", "token.issued", "client.tokens_revoked", "client.deleted",
+        "client.managing_allowed",
     }  # fmt: skip
     assert len(audited()) == len(before[1]) + 1
 

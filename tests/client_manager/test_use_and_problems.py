@@ -14,7 +14,7 @@ import pytest
 from authlib.oauth2 import OAuth2Error
 
 from app import oauth
-from app.client_manager import problems
+from app.management import problems
 from app.oauth import server
 from app.usage import memory, writer
 from app.usage.models import Problem

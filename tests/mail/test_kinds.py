@@ -100,6 +100,28 @@ def test_they_hear_that_all_tokens_were_revoked(at_work, colleagues, api_client,
     assert "Ana Ruiz revoked all tokens of Power BI. Connected systems need new ones." in mail.text
 
 
+def test_they_hear_who_let_a_client_manage_api_clients(world, tenant, at_work, colleagues, api_client, deliver):
+    assert submit(at_work, f"{manage_page(api_client.pk)}/managing").status_code == 303
+
+    (mail,) = deliver().values()
+    assert mail.recipients == [CY]
+    assert mail.subject == "Power BI may manage API clients"
+    assert mail.text == (
+        "Ana Ruiz let Power BI manage the API clients of Acme. "
+        "Whoever has its secret can make API clients and tokens, change their secrets, and delete them.\n\n"
+        f"Not meant so? Remove the right: https://acme.example{manage_page(api_client.pk)}\n\n"
+        "You get this mail because you are an admin of Acme.\n"
+    )
+
+
+def test_nobody_hears_of_a_right_that_was_taken_back_before_the_mail_left(at_work, colleagues, api_client, deliver):
+    submit(at_work, f"{manage_page(api_client.pk)}/managing")
+    at_work.get(manage_page(api_client.pk))
+    at_work.post(f"{manage_page(api_client.pk)}/managing/end")
+
+    assert deliver() == {}
+
+
 def revoke_one(browser, client):
     page = browser.get(manage_page(client.pk)).text
     ref = re.search(r"/tokens/([0-9a-f-]+)/revoke", page)[1]

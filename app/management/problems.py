@@ -98,6 +98,10 @@ _WORDS: dict[str, tuple[Any, Any]] = {
         _l("The token acts for nobody, and the call is for people"),
         _l("Let people sign in to an app, and let it send the token that it gets for them."),
     ),
+    "may_not_manage": (
+        _l("Tried to manage API clients, which it may not"),
+        _l("If it should, allow it under Danger on this page, then let the program ask for a new token."),
+    ),
     "unauthorized_client": (
         _l("Asked for a token in a way that an API client may not"),
         _l("Let the program send grant_type=client_credentials. To act for a person, it has to be an app."),
