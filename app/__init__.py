@@ -16,6 +16,7 @@ def create_app(config: Config) -> Flask:
 
     from app import (
         accounts,
+        admin_api,
         attempts,
         audit,
         client_manager,
@@ -70,6 +71,7 @@ def create_app(config: Config) -> Flask:
     handover.init_app(app)
     consent.init_app(app)
     client_manager.init_app(app)
+    admin_api.init_app(app)
     members.init_app(app)
     developers.init_app(app)
     operation.init_app(app, config.problems)

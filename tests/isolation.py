@@ -25,6 +25,7 @@ from app.client_manager import sent_forms
 from app.extensions import Model, db, new_id
 from app.isolation.tables import TENANT_ID, owned_tables
 from app.tenants import registry as tenants
+from tests.admin_api.program import let_manage
 from tests.signing import Signer, with_assertion
 from tests.world import AppHandle, Browser, ClientHandle, Machine, UserHandle, World, now
 
@@ -54,6 +55,9 @@ class Side:
         self.own_app = world.oauth_app(
             self.tenant, name=f"{name} Field", redirect_uris=[f"https://{slug}field.example/callback"], **APP_OPTIONS
         )
+        #: It may manage API clients.
+        self.managing = world.client(self.tenant, "managing", name=f"{name} managing program")
+        let_manage(world, self.managing)
         #: A client for requests that change what they find.
         self.spare = world.client(self.tenant, name=f"{name} spare program")
         # So that the audit log tells of them.
@@ -319,6 +323,9 @@ KINDS: dict[str, Kind] = {
     ),
     "access token": Kind(
         lambda side: side.machine.token(side.own), lambda _: credentials.new_access_token(now() + 86_400)
+    ),
+    "access token that manages": Kind(
+        lambda side: side.machine.token(side.managing), lambda _: credentials.new_access_token(now() + 86_400)
     ),
     "access token of a person": Kind(_of_person, lambda _: credentials.new_access_token(now() + 86_400)),
     "refresh token": Kind(_refresh_token, lambda _: credentials.new_refresh_token(now() + 86_400)),

@@ -448,6 +448,70 @@ def forms_of_manager(app: Flask) -> Iterator[Cell]:
             yield Cell("row ids in a body", rule.endpoint, "POST", smuggle, LET_IN, LET_IN, is_twin=True)
 
 
+UNKNOWN_CLIENT_ROW = Answer(404, error="not_found")
+UNKNOWN_TOKEN = Answer(401, error="invalid_token")
+
+
+def of_admin_api(app: Flask) -> Iterator[Cell]:
+    """What programs call that manage API clients: every route, from the URL map, with its token and its ids."""
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("admin_api.")]
+    for rule in sorted(rules, key=lambda rule: rule.endpoint):
+        (method,) = {"GET", "POST", "PATCH", "DELETE"} & set(rule.methods or ())
+
+        def bring_token(side: Side, token: str, rule: Rule = rule, method: str = method) -> TestResponse:
+            client = side.throwaway()
+            ref = side.named_token(client) if "ref" in rule.arguments else ""
+            return call_admin_api(side, rule, method, token, client_pk=str(client.pk), ref=ref)
+
+        def name_client(side: Side, value: tuple[str, str], rule: Rule = rule, method: str = method) -> TestResponse:
+            return call_admin_api(side, rule, method, client_pk=value[0], ref=value[1])
+
+        def name_token(side: Side, ref: str, rule: Rule = rule, method: str = method) -> TestResponse:
+            return call_admin_api(side, rule, method, client_pk=str(side.own.pk), ref=ref)
+
+        yield Cell("access token that manages", rule.endpoint, method, bring_token, UNKNOWN_TOKEN, LET_IN)
+        if "client_pk" in rule.arguments:
+            yield Cell("row id of a client", rule.endpoint, method, name_client, UNKNOWN_CLIENT_ROW, LET_IN)
+        if "ref" in rule.arguments:
+            yield Cell("ref of a token", rule.endpoint, method, name_token, UNKNOWN_CLIENT_ROW, LET_IN)
+    yield from bodies_of_admin_api()
+
+
+def bodies_of_admin_api() -> Iterator[Cell]:
+    """People and scopes that a body names, and a name that is searched for."""
+
+    def call(side: Side, method: str, query: str = "", **body: str) -> TestResponse:
+        token = side.machine.token(side.managing)
+        options = {"json": {"name": "New", **body}} if method == "POST" else {}
+        return side.machine.open(
+            f"/api/admin/v1/clients{query}", method=method, headers={"Authorization": f"Bearer {token}"}, **options
+        )
+
+    def choose_owner(side: Side, value: tuple[str, str]) -> TestResponse:
+        return call(side, "POST", owner=value[0])
+
+    def choose_scope(side: Side, scope: str) -> TestResponse:
+        return call(side, "POST", scope=scope)
+
+    def search(side: Side, name: str) -> TestResponse:
+        return call(side, "GET", "?" + urlencode({"q": name}))
+
+    create, made = "admin_api.create_client", Answer(201)
+    yield Cell("e-mail", create, "POST", choose_owner, Answer(422, text="Nobody with this email"), made, "owner")
+    yield Cell("scope", create, "POST", choose_scope, Answer(422, text="The tenant has no scope"), made, "scope")
+    nothing, found = Answer(200, text='"clients": []'), Answer(200, text='"clients": [{')
+    yield Cell("name of a client", "admin_api.list_clients", "GET", search, nothing, found)
+
+
+def call_admin_api(side: Side, rule: Rule, method: str, token: str = "", **values: str) -> TestResponse:
+    """As the side's own managing client, unless another ``token`` is given."""
+    token = token or side.machine.token(side.managing)
+    body = {"name": "New"} if method == "PATCH" or rule.endpoint.endswith((".create_client", ".create_token")) else None
+    options = {} if body is None else {"json": body}
+    headers = {"Authorization": f"Bearer {token}"}
+    return side.machine.open(address_of(rule, **values), method=method, headers=headers, **options)
+
+
 def of_developers() -> Iterator[Cell]:
     """The client that an admin picks, whose values the page then holds."""
 
@@ -565,6 +629,20 @@ def address_of(rule: Rule, **values: str) -> str:
 
 #: Endpoints that look at no session, and why.
 NO_SESSION = {
+    "admin_api.change_client": "for programs",
+    "admin_api.change_secret": "for programs",
+    "admin_api.create_client": "for programs",
+    "admin_api.create_token": "for programs",
+    "admin_api.delete_client": "for programs",
+    "admin_api.list_activity": "for programs",
+    "admin_api.list_clients": "for programs",
+    "admin_api.list_problems": "for programs",
+    "admin_api.list_tokens": "for programs",
+    "admin_api.revoke_all": "for programs",
+    "admin_api.revoke_token": "for programs",
+    "admin_api.show_client": "for programs",
+    "admin_api.turn_off": "for programs",
+    "admin_api.turn_on": "for programs",
     "health.is_alive": "belongs to no tenant",
     "health.is_ready": "belongs to no tenant",
     "oauth.authorize_device": "for programs",
@@ -590,4 +668,12 @@ NOTHING_TO_PRESENT = {
 
 def all_cells(app: Flask) -> list[Cell]:
     """The whole matrix."""
-    return [*of_protocol(), *of_people(), *of_manager(app), *of_members(app), *of_developers(), *of_sessions(app)]
+    return [
+        *of_protocol(),
+        *of_people(),
+        *of_manager(app),
+        *of_admin_api(app),
+        *of_members(app),
+        *of_developers(),
+        *of_sessions(app),
+    ]

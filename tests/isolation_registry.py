@@ -28,6 +28,8 @@ class Nothing(str):
 
 #: What an address may name.
 ARGUMENTS: dict[tuple[str, str], str | tuple[str, ...]] = {
+    ("admin_api", "client_pk"): "row id of a client",
+    ("admin_api", "ref"): "ref of a token",
     ("audit_log", "kind"): Nothing("csv or json"),
     ("client_manager", "client_pk"): "row id of a client",
     ("client_manager", "ref"): "ref of a token",
@@ -97,7 +99,7 @@ FIELDS: dict[tuple[str, str], str | tuple[str, ...]] = {
 
 #: Every table of tenants: what could lead to its rows.
 TABLES: dict[str, str | tuple[str, ...]] = {
-    "access_token": ("access token", "access token of a person", "ref of a token"),
+    "access_token": ("access token", "access token of a person", "access token that manages", "ref of a token"),
     "audit_event": "e-mail",
     "authorization_code": "authorization code",
     "client": ("client ID and secret", "row id of a client", "row ids in a body", "name of a client"),

@@ -45,6 +45,14 @@ class DatabaseLookup:
         return Issuer(tenant.slug, tenant.base_url, error_uris.uri_of(tenant, error_uris.NO_TOKEN))
 
 
+def get_checked_token() -> CheckedToken:
+    """What the look-up found out about the token of this call. LookupError in a view that asked for none."""
+    found: CheckedToken | None = g.get("checked_token")
+    if found is None:
+        raise LookupError("no token was looked up")
+    return found
+
+
 def covers(resource: str, address: str) -> bool:
     """True if ``address`` is ``resource`` or lies under its path (RFC 8707 section 2)."""
     address = address.partition("?")[0]
@@ -103,6 +111,7 @@ def _find(tenant: TenantSettings, token: str) -> AccessToken | None:
         _note_refusal(tenant.id, found, refused_because, use, found.known_as)
         return None
     memory.note_token(tenant.id, found.client_pk, found.ref, use, user_id=found.user_id)
+    g.checked_token = found
     return AccessToken(
         tenant=tenant.slug,
         client_id=found.client_id,

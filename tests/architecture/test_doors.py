@@ -40,12 +40,18 @@ FOR_MEMBERS = {
     "device.enter_code", "device.ask", "device.answer",
     "developers.show", "developers.show_as_markdown", "developers.download_postman_environment",
 }  # fmt: skip
-#: Routes that want a Bearer token.
-FOR_TOKENS = {"oauth.verify_token"}
+#: Routes that want a Bearer token; those of the admin API more than that: tests/admin_api/test_doors.py.
+FOR_TOKENS = {
+    "oauth.verify_token",
+    "admin_api.list_clients", "admin_api.create_client", "admin_api.show_client", "admin_api.change_client",
+    "admin_api.delete_client", "admin_api.turn_off", "admin_api.turn_on", "admin_api.change_secret",
+    "admin_api.list_tokens", "admin_api.create_token", "admin_api.revoke_token", "admin_api.revoke_all",
+    "admin_api.list_problems", "admin_api.list_activity",
+}  # fmt: skip
 #: Routes that only the tenant's admins may enter: everything of these blueprints.
 ADMINS_BLUEPRINTS = {"client_manager", "members", "audit_log"}
 
-METHODS = ("GET", "POST")
+METHODS = ("GET", "POST", "PATCH", "DELETE")
 
 
 def routes(app):
@@ -92,7 +98,7 @@ def test_a_page_answers_who_only_looks_whether_it_is_there_as_it_answers_a_reade
     browser.sign_in(world.admin(tenant))
     tried = 0
     for endpoint, rule, methods in routes(app):
-        if "GET" not in methods or endpoint in {"consent.authorize", "static"}:
+        if "GET" not in methods or endpoint in FOR_TOKENS | {"consent.authorize", "static"}:
             continue
         address = address_of(rule, api_client.pk)
         statuses = [
@@ -185,12 +191,12 @@ def test_an_admin_who_was_demoted_is_out_at_the_next_click(world, tenant, browse
 def test_every_form_is_covered_by_the_csrf_check(app, api_client, browser, admin):
     """Only what reads no cookie is exempt: machines authenticate in each request."""
     exempt = {name for name, blueprint in app.blueprints.items() if blueprint in csrf._exempt_blueprints}
-    assert exempt == {"oauth"}
+    assert exempt == {"oauth", "admin_api"}
     assert csrf._exempt_views == set()
 
     browser.sign_in(admin)
     for endpoint, rule, methods in routes(app):
-        if "POST" not in methods or endpoint.partition(".")[0] == "oauth":
+        if "POST" not in methods or endpoint.partition(".")[0] in exempt:
             continue
         response = try_door(browser, "POST", address_of(rule, api_client.pk))
         assert response.status_code == 400, (rule, response.status_code)

@@ -217,7 +217,7 @@ def test_the_reasons_of_the_log_are_all_explained():
     codes |= {"authorization_pending", "slow_down", "access_denied", "expired_token", "invalid_target"}
     # Of secrets that were right once, of tokens for elsewhere, and what only the list of problems says.
     reasons |= {"secret_stopped", "secret_expired", "token_for_another_resource"}
-    codes |= {"too_many_attempts", "redirect_uri", "more", "unsupported_response_type"}
+    codes |= {"too_many_attempts", "redirect_uri", "more", "may_not_manage", "unsupported_response_type"}
     codes |= {"request_not_supported", "request_uri_not_supported"}
     # Of good tokens that do not suffice.
     codes |= {"insufficient_scope", "user_required"}
