@@ -116,6 +116,11 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
+def digest_of_bytes(data: bytes) -> bytes:
+    """SHA-256 of ``data``: by which content that is no secret is addressed."""
+    return hashlib.sha256(data).digest()
+
+
 def hint(text: str) -> str:
     """The first nine and the last four characters, by which a person recognises a token."""
     return f"{text[:9]}...{text[-4:]}"

@@ -17,15 +17,17 @@ from flask import Flask
 from sqlalchemy import delete, select
 from werkzeug.test import TestResponse
 
-from app import credentials
+from app import credentials, logos
 from app.accounts import registry as accounts
 from app.accounts import store as people
 from app.attempts.models import FailedAttempts
 from app.client_manager import sent_forms
+from app.clients import app_registry
 from app.extensions import Model, db, new_id
 from app.isolation.tables import TENANT_ID, owned_tables
 from app.tenants import registry as tenants
 from tests.admin_api.program import let_manage
+from tests.pictures import picture
 from tests.signing import Signer, with_assertion
 from tests.world import AppHandle, Browser, ClientHandle, Machine, UserHandle, World, now
 
@@ -42,6 +44,7 @@ class Side:
         slug = name.lower()
         self.tenant = world.tenant(slug, name=f"{name} Works", scope=f"{slug}:read shared")
         world.run(self._hand_over)
+        world.run(self._put_logo)
         self.machine = Machine(world.app, self.tenant)
         self.ana = self._person("ana@twins.example", f"Ana {name}", admin=True)
         self.bo = self._person("bo@twins.example", f"Bo {name}")
@@ -53,8 +56,9 @@ class Side:
         self.api = world.client(self.tenant, "api", resource_server=True, name=f"{name} API")
         self.signing = world.client(self.tenant, "signing", jwks=signer.jwks, name=f"{name} signing program")
         self.own_app = world.oauth_app(
-            self.tenant, name=f"{name} Field", redirect_uris=[f"https://{slug}field.example/callback"], **APP_OPTIONS
-        )
+            self.tenant, name=f"{name} Field", redirect_uris=[f"https://{slug}field.example/callback"],
+            logo=logos.read(picture(colour=COLOURS[name])), **APP_OPTIONS,
+        )  # fmt: skip
         #: It may manage API clients.
         self.managing = world.client(self.tenant, "managing", name=f"{name} managing program")
         let_manage(world, self.managing)
@@ -78,6 +82,23 @@ class Side:
         tenants.change_setting(tenant, "handover_url", "https://product.example/sign-in")
         tenants.change_setting(tenant, "handover_jwks", self.signer.jwks)
         tenants.change_setting(tenant, "sign_in_methods", "password handover")
+
+    def _put_logo(self) -> None:
+        tenant = tenants.find_by_slug(self.tenant.slug)
+        assert tenant is not None
+        tenants.change_setting(tenant, "logo", picture(size=(32, 32), colour=COLOURS[self.name]))
+
+    def logo_name(self) -> str | None:
+        """By which the tenant's own picture is addressed."""
+        with self.world.app.app_context():
+            tenant = tenants.find_by_slug(self.tenant.slug)
+            return tenant and tenant.logo_name
+
+    def logo_name_of_app(self) -> str | None:
+        """By which the picture of the app is addressed that only this tenant has."""
+        with self.world.app.app_context():
+            app = app_registry.find_app(self.own_app.client_id)
+            return app and app.logo_name
 
     def somebody(self) -> int:
         """The row id of a person who may come to harm."""
@@ -114,6 +135,9 @@ class Side:
         page = self.admin.get(f"{MANAGER}/{client.pk}")
         return re.findall(r"/tokens/([0-9]+-[0-9a-f]{64})/revoke", page.text)[0]
 
+
+#: What tells the pictures of the two from each other.
+COLOURS = {"Ametrine": "purple", "Beryl": "green"}
 
 APP_OPTIONS: dict[str, bool] = {"refresh_tokens": True, "device_grant": True}
 
@@ -358,6 +382,8 @@ KINDS: dict[str, Kind] = {
         lambda side: {"client_pk": str(side.own.pk), "id": str(side.own.pk), "tenant_id": str(side.tenant.id)},
         lambda _: {"client_pk": str(new_id()), "id": str(new_id()), "tenant_id": str(new_id())},
     ),
+    "name of a logo": Kind(lambda side: side.logo_name(), lambda _: secrets.token_hex(16) + "-32x32"),
+    "name of an app's logo": Kind(lambda side: side.logo_name_of_app(), lambda _: secrets.token_hex(16) + "-64x64"),
     "name of a client": Kind(lambda side: side.own_name, lambda _: "no such program"),
 }
 

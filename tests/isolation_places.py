@@ -44,14 +44,15 @@ class Answer:
         return " ".join(filter(None, (str(self.status), self.error or self.text or self.location)))
 
     def check(self, response: TestResponse) -> None:
-        said = (response.status_code, response.headers.get("Location"), response.text)
+        body = response.get_data().decode("utf-8", "replace")
+        said = (response.status_code, response.headers.get("Location"), body)
         assert response.status_code == self.status, said
         location = response.headers.get("Location", "")
         assert location.startswith(self.location), said
         if self.error is not None:
             in_address = re.search(r"[?&]error=([a-z_]+)", location)
             assert (in_address[1] if in_address else response.json["error"]) == self.error, said
-        assert self.text in response.text, said
+        assert self.text in body, said
 
 
 Present = Callable[[Side, Any], TestResponse]
@@ -329,6 +330,12 @@ def of_members(app: Flask) -> Iterator[Cell]:
         ticket = side.signer.sign(json.dumps(header), json.dumps(claims))
         return browser.get("/login/handover?" + urlencode({"ticket": ticket}))
 
+    def look_at(path: str) -> Present:
+        return lambda side, name: Browser(side.world.app, side.tenant).get(f"{path}/{name}.png")
+
+    yield Cell("name of a logo", "tenants.logo", "GET", look_at("/logo"), NOT_FOUND, OK)
+    yield Cell("name of an app's logo", "consent.app_logo", "GET", look_at("/app-logo"), NOT_FOUND, OK)
+
     refused = Answer(403, text="That did not sign you in.")
     yield Cell("audience of a ticket", "handover.arrive", "GET", arrive, refused, Answer(303))
 
@@ -527,7 +534,8 @@ class _LetIn(Answer):
     """What a stranger, another page and nobody's row do not get; what it is beyond that is other tests' business."""
 
     def check(self, response: TestResponse) -> None:
-        said = (response.status_code, response.headers.get("Location"), response.text)
+        body = response.get_data().decode("utf-8", "replace")
+        said = (response.status_code, response.headers.get("Location"), body)
         assert response.status_code < 500, said
         assert response.status_code != self.status, said
         assert not response.headers.get("Location", "").startswith("/login?"), said
@@ -578,6 +586,7 @@ def _existing(side: Side) -> dict[str, str]:
         "user_id": str(side.bo.id),
         "what": "turn-on",
         "kind": "csv",
+        "name": "none",
     }
 
 
@@ -595,6 +604,7 @@ OPEN_PAGES = {
     "accounts.forget_password": OK,
     "accounts.set_password": Answer(410),
     "consent.authorize": Answer(400),
+    "consent.app_logo": Answer(404),
     "handover.arrive": Answer(403),
     "handover.start": Answer(303, location="https://product.example/sign-in?nonce="),
     "tenants.brand_css": OK,

@@ -33,10 +33,12 @@ ARGUMENTS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("audit_log", "kind"): Nothing("csv or json"),
     ("client_manager", "client_pk"): "row id of a client",
     ("client_manager", "ref"): "ref of a token",
+    ("consent", "name"): "name of an app's logo",
     ("consent", "ref"): ("ref of a connected app", "ref of the shared app"),
     ("members", "user_id"): "row id of a user",
     ("members", "what"): Nothing("one of a few words"),
     ("static", "filename"): Nothing("files of the server"),
+    ("tenants", "name"): "name of a logo",
 }
 
 #: What a form for programs may hold.
@@ -128,6 +130,7 @@ COLUMNS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("access_token", "digest"): ("access token", "access token of a person", "ref of a token"),
     ("access_token", "hint"): Nothing("shown to people, taken nowhere"),
     ("app", "client_id"): "client ID of an app",
+    ("app", "logo"): "name of an app's logo",
     ("app", "jwks"): Nothing("the operator's, with the app"),
     ("app", "jwks_uri"): Nothing("the operator's, with the app"),
     ("app", "old_secret_value"): Nothing("the operator's, with the app"),
@@ -150,7 +153,8 @@ COLUMNS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("pushed_request", "digest"): "pushed request_uri",
     ("refresh_token", "digest"): "refresh token",
     ("tenant", "handover_jwks"): Nothing("public keys of the tenant's own row"),
-    ("tenant", "logo"): Nothing("a picture"),
+    ("tenant", "logo"): "name of a logo",
+    ("tenant", "logo_dark"): "name of a logo",
     ("token_use", "digest"): "ref of a token",
     ("used_assertion", "digest"): "used jti",
     ("user_account", "email"): "e-mail",

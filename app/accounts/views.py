@@ -50,6 +50,8 @@ class Continuation:
 
     app_name: str
     form_action: str
+    #: Of the app's picture; None if it has none.
+    logo_name: str | None = None
     #: What the app says the person's e-mail address is; empty if it says nothing.
     login_hint: str = ""
     #: True: whoever is signed in has to give a password all the same.
@@ -114,7 +116,7 @@ def sign_in() -> ResponseReturnValue:
         "accounts/sign_in.html",
         form=form,
         error=refusal.text if refusal else None,
-        continue_to=continuation.app_name if continuation else None,
+        continue_to=continuation,
         signed_in=signed_in,
         offers=providers.offers(current_tenant),
     )

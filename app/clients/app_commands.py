@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from app import logos
 from app.audit import log as audit
 from app.audit.log import NO_TENANT, OPERATOR, Target
 from app.clients import app_registry, redirect_uris, registry, rules
@@ -37,11 +38,12 @@ from app.command_line import (
     yes_option,
 )
 from app.extensions import db
+from app.logos import Logo, LogoError
 from app.tenants import registry as tenants
 
 app_commands = CommandGroup(
     "app",
-    refusals=(ClientError, RedirectUriError),
+    refusals=(ClientError, RedirectUriError, LogoError),
     help="Register apps, which act for the users who allow them, and turn them on for tenants.",
 )
 
@@ -54,6 +56,11 @@ tenants_option = click.option(
 )
 all_tenants_option = click.option(
     "--all-tenants", is_flag=True, help="Turn the app on for every tenant, those made later too."
+)
+
+
+logo_option = click.option(
+    "--logo", metavar="PATH", help="A picture that people see beside its name: PNG, WebP or JPEG; '' for none."
 )
 
 
@@ -79,6 +86,7 @@ def links_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--publisher", default="", help="Who made the app, as people read it.")
 @links_options
+@logo_option
 @click.option("--public", is_flag=True, help="An app that can keep no secret (phone, desktop, browser): PKCE instead.")
 @click.option("--first-party", is_flag=True, help="You vouch for the app: people are not asked.")
 @click.option("--require-pkce", is_flag=True, help="Refuse requests without PKCE. Public apps always need it.")
@@ -98,6 +106,7 @@ def create(
     site: str | None,
     privacy: str | None,
     terms: str | None,
+    logo: str | None,
     public: bool,
     first_party: bool,
     require_pkce: bool,
@@ -131,7 +140,7 @@ def create(
         name=name, redirect_uris=uris, now=now, secret=secret.stored if secret else None, publisher=publisher,
         site=site or "", privacy=privacy or "", terms=terms or "", first_party=first_party,
         pkce_required=public or require_pkce, par_required=require_par, refresh_tokens=refresh_tokens,
-        device_grant=device_grant, token_lifetime=token_lifetime, **keys,
+        device_grant=device_grant, token_lifetime=token_lifetime, logo=_read_logo(logo or ""), **keys,
     )  # fmt: skip
     audit.record(NO_TENANT, "app.created", OPERATOR, _target(app))
     _turn_on(app, None if all_tenants else [tenant.id for tenant in chosen], now)
@@ -163,6 +172,7 @@ def show(client_id: str, as_json: bool) -> None:
 @click.option("--name", help="What people read.")
 @click.option("--publisher", help="Who made the app, as people read it.")
 @links_options
+@logo_option
 @click.option("--redirect-uri", "uris", multiple=True, metavar="URI", help="Replaces all it had; may be repeated.")
 @click.option("--require-par/--no-require-par", default=None, help="Refuse requests that were not pushed before.")
 @click.option("--refresh-tokens/--no-refresh-tokens", default=None, help="The app gets refresh tokens, or no longer.")
@@ -178,6 +188,7 @@ def change(
     site: str | None,
     privacy: str | None,
     terms: str | None,
+    logo: str | None,
     uris: tuple[str, ...],
     require_par: bool | None,
     refresh_tokens: bool | None,
@@ -198,7 +209,7 @@ def change(
     given = {
         "name": name, "publisher": publisher, "site": site, "privacy": privacy, "terms": terms,
         "redirect URIs": uris or None, "pushed requests": require_par, "refresh tokens": refresh_tokens,
-        "device grant": device_grant, "token lifetime": token_lifetime, "keys": keys or None,
+        "device grant": device_grant, "token lifetime": token_lifetime, "keys": keys or None, "logo": logo,
     }  # fmt: skip
     changed = [what for what, value in given.items() if value is not None]
     if not changed:
@@ -209,6 +220,8 @@ def change(
         par_required=require_par, refresh_tokens=refresh_tokens, device_grant=device_grant,
         token_lifetime=token_lifetime,
     )  # fmt: skip
+    if logo is not None:
+        app_registry.change_logo(app, _read_logo(logo))
     if keys:
         registry.change_keys(app, **read_keys(jwks_file, jwks_uri))
     audit.record(NO_TENANT, "app.changed", OPERATOR, _target(app), f"Changed: {', '.join(changed)}.")
@@ -305,6 +318,13 @@ def delete(client_id: str, yes: bool) -> None:
     say(f"{client_id} is deleted.")
 
 
+def _read_logo(path: str) -> Logo | None:
+    try:
+        return logos.read_file(path)
+    except OSError as error:
+        raise Refused(f"'{path}' cannot be read: {error.strerror}.") from error
+
+
 def _get_app(client_id: str) -> App:
     app = app_registry.find_app(client_id)
     if app is None:
@@ -339,6 +359,7 @@ def _describe(app: App) -> dict[str, Any]:
         "site_url": app.site_url,
         "privacy_url": app.privacy_url,
         "terms_url": app.terms_url,
+        "has_logo": app.logo_name is not None,
         "redirect_uris": [uri for uri in app.redirect_uris.split("\n") if uri],
         "public": app.public,
         "first_party": app.first_party,

@@ -15,6 +15,7 @@ from app.clients.models import APP_ID_PREFIX, App, Client
 from app.clients.rules import LONGEST_LIFETIME, check_link, check_name, check_token_lifetime
 from app.credentials import StoredSecret
 from app.extensions import db
+from app.logos import Logo
 from app.tenants.models import Tenant
 
 #: Whose name a client row carries that was not made by a tenant's admin.
@@ -41,6 +42,7 @@ def create_app(
     client_id: str | None = None,
     jwks: str | None = None,
     jwks_uri: str | None = None,
+    logo: Logo | None = None,
 ) -> App:
     """Register an app; with neither a ``secret`` nor keys it is a public one (RFC 6749 section 2.1).
 
@@ -54,6 +56,8 @@ def create_app(
         site_url=check_link("site", site),
         privacy_url=check_link("privacy", privacy),
         terms_url=check_link("terms", terms),
+        logo=logo.png if logo else None,
+        logo_name=logo.name if logo else None,
         redirect_uris="\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris)),
         public=secret is None and jwks is None and jwks_uri is None,
         jwks=jwks,
@@ -115,6 +119,22 @@ def change_app(
     if redirect_uris:
         app.redirect_uris = "\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris))
     db.session.flush()
+
+
+def change_logo(app: App, logo: Logo | None) -> None:
+    """What people see beside the name of ``app``; None: its first letter."""
+    app.logo, app.logo_name = (logo.png, logo.name) if logo else (None, None)
+    db.session.flush()
+
+
+def find_logo(tenant_id: int, name: str) -> bytes | None:
+    """The PNG of that name, if it is an app's that is on for the tenant."""
+    statement = (
+        select(App.logo)
+        .join(Client, Client.app_id == App.id)
+        .where(Client.tenant_id == tenant_id, Client.disabled.is_(False), App.disabled.is_(False))
+    )
+    return db.session.scalars(statement.where(App.logo_name == name).limit(1)).first()
 
 
 def find_app(client_id: str) -> App | None:

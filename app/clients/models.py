@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.credentials import StoredSecret
@@ -80,6 +80,9 @@ class App(SecretColumns, KeyColumns, Model):
     site_url: Mapped[str] = mapped_column(default="")
     privacy_url: Mapped[str] = mapped_column(default="")
     terms_url: Mapped[str] = mapped_column(default="")
+    #: A PNG of app/logos.py, or nothing, and its name, which its address holds.
+    logo: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    logo_name: Mapped[str | None]
     #: Registered redirect URIs, separated by line breaks: no URI holds one.
     redirect_uris: Mapped[str]
     #: A public app has no secret and must use PKCE (RFC 8252 section 8.4).

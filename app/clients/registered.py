@@ -26,6 +26,8 @@ class RegisteredApp:
     site_url: str
     privacy_url: str
     terms_url: str
+    #: Of its picture; None if it has none.
+    logo_name: str | None
     redirect_uris: tuple[str, ...]
     public: bool
     pkce_required: bool
@@ -74,6 +76,11 @@ class RegisteredClient(ClientMixin):
     @property
     def is_public(self) -> bool:
         return self.app is not None and self.app.public
+
+    @property
+    def logo_name(self) -> str | None:
+        """The name of its picture; None if it has none."""
+        return self.app.logo_name if self.app else None
 
     @property
     def asks_for_consent(self) -> bool:

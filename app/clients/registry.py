@@ -94,6 +94,7 @@ def _registered_app(app: App) -> RegisteredApp:
         site_url=app.site_url,
         privacy_url=app.privacy_url,
         terms_url=app.terms_url,
+        logo_name=app.logo_name,
         redirect_uris=tuple(app.redirect_uris.split("\n")) if app.redirect_uris else (),
         public=app.public,
         pkce_required=app.public or app.pkce_required,

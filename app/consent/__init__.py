@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask) -> None:
     from app.accounts.views import describe_continuation
+    from app.consent import logo_views  # noqa: F401  (adds its route to the blueprint)
     from app.consent.device_views import bp as device_bp
     from app.consent.views import bp, describe_sign_in
 

@@ -122,7 +122,9 @@ def _answer_or_error(
 
 def _refuse(error: RefusedOnPage) -> Response:
     words = refusal(error.reason, error.client.name if error.client else None, current_tenant.name)
-    page = render_template("consent/refused.html", refusal=words, sent=error.sent)
+    # Nobody sees the picture of an app that is off; and of API clients there is none.
+    client = error.client if error.client and error.client.app and not error.client.disabled else None
+    page = render_template("consent/refused.html", refusal=words, sent=error.sent, client=client)
     return Response(page, 400, mimetype="text/html")
 
 
@@ -265,6 +267,7 @@ def describe_sign_in(query: str) -> Continuation | None:
     asked = grant.request
     return Continuation(
         app_name=asked.client.name,
+        logo_name=asked.client.logo_name,
         form_action=form_action_source(grant.redirect_uri) or "",
         login_hint=asked.prompt.login_hint,
         wants_new_sign_in=_needs_new_sign_in(asked),

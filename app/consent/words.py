@@ -54,6 +54,8 @@ class ConsentQuestion:
     """What a person needs to know before they answer."""
 
     app_name: str
+    #: Of the app's picture; None if it has none.
+    logo_name: str | None
     publisher: str
     #: Where people read about it, each "" if there is none.
     site_url: str
@@ -91,6 +93,7 @@ def put_question(
     lines = describe_scopes(catalogue, scope, known=known)
     return ConsentQuestion(
         app_name=client.name,
+        logo_name=client.logo_name,
         publisher=app.publisher if app else "",
         site_url=app.site_url if app else "",
         privacy_url=app.privacy_url if app else "",

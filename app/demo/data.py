@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from app import credentials
+from app import credentials, logos
 from app.accounts import registry as accounts
 from app.accounts.models import User
 from app.audit import log as audit
@@ -137,6 +138,8 @@ def _make_tenant(demo: DemoTenant, notebook: Notebook, now: int) -> Tenant:
     if tenant is None:
         tenant = tenants.create_tenant(demo.slug, demo.name, [demo.host], now)
         tenants.change_setting(tenant, "colour", demo.colour)
+        tenants.change_setting(tenant, "logo", _picture(demo.slug))
+        tenants.change_setting(tenant, "logo_dark", _picture(f"{demo.slug}-dark"))
         audit.record(tenant.id, "tenant.created", _ACTOR, Target("tenant", demo.slug, tenant.id))
     notebook.note(_tenant_note(demo), str(tenant.id))
     return tenant
@@ -185,7 +188,7 @@ def _make_app(rows: list[Tenant], callback: str, notebook: Notebook, now: int) -
     if app is None:
         app = app_registry.create_app(
             name=APP_NAME, redirect_uris=[callback], now=now, secret=credentials.store_generated(secret),
-            publisher=APP_PUBLISHER, client_id=client_id,
+            publisher=APP_PUBLISHER, client_id=client_id, logo=logos.read(_picture("field-notes")),
         )  # fmt: skip
         audit.record(NO_TENANT, "app.created", _ACTOR, Target("app", client_id, app.id))
     for tenant in rows:
@@ -198,6 +201,10 @@ def _turn_on(app: App, tenant: Tenant, now: int) -> None:
     if clients.find_client_by_id(tenant.id, app.client_id) is None:
         app_registry.turn_on(app, tenant.id, now)
         audit.record(tenant.id, "app.enabled", _ACTOR, Target("app", app.client_id, app.id))
+
+
+def _picture(name: str) -> bytes:
+    return Path(__file__).with_name("logos").joinpath(f"{name}.png").read_bytes()
 
 
 def _tenant_note(tenant: DemoTenant) -> str:

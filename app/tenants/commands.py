@@ -9,6 +9,7 @@ from typing import Any
 import click
 from flask import current_app
 
+from app import logos
 from app.audit import log as audit
 from app.audit.log import NO_TENANT, OPERATOR, Target
 from app.command_line import (
@@ -74,9 +75,7 @@ def list_all(as_json: bool) -> None:
 def show(slug: str, as_json: bool) -> None:
     """Show a tenant with everything it chose."""
     tenant = get_tenant(slug)
-    described = _describe(tenant, registry.list_hosts(tenant.id))
-    described["has_logo"] = registry.find_logo(tenant.id) is not None
-    print_object(described, as_json=as_json)
+    print_object(_describe(tenant, registry.list_hosts(tenant.id)), as_json=as_json)
 
 
 @tenant_commands.command("set")
@@ -86,14 +85,14 @@ def show(slug: str, as_json: bool) -> None:
 def change(slug: str, key: str, value: str) -> None:
     """Change a setting of a tenant.
 
-    For `logo` VALUE is the path of a PNG file, for `handover_jwks` that of a file
-    with public keys, or '' to have none; lifetimes are seconds; a changed `host`
-    keeps the old name as an alias.
+    For `logo` and `logo_dark` VALUE is the path of a picture (PNG, WebP or JPEG),
+    for `handover_jwks` that of a file with public keys, or '' to have none;
+    lifetimes are seconds; a changed `host` keeps the old name as an alias.
 
     Example: flask tenant set acme token_lifetime 86400
     """
     tenant = get_tenant(slug)
-    is_file = key in {"logo", "handover_jwks"}
+    is_file = key in _MOST_BYTES
     registry.change_setting(tenant, key, _read_file(value, _MOST_BYTES[key]) if is_file else value)
     changed = key if is_file else f"{key}: {value}"
     audit.record(tenant.id, "tenant.changed", OPERATOR, _target(tenant), changed)
@@ -153,6 +152,8 @@ def _describe(tenant: Tenant, hosts: list[str]) -> dict[str, Any]:
         "hosts": hosts,
         "status": tenant.status,
         "colour": tenant.colour,
+        "has_logo": tenant.logo_name is not None,
+        "has_logo_dark": tenant.logo_dark_name is not None,
         "token_lifetime": tenant.token_lifetime,
         "token_lifetime_max": tenant.token_lifetime_max,
         "scope": " ".join(scope.name for scope in registry.list_scopes(tenant.id)),
@@ -172,7 +173,7 @@ def _target(tenant: Tenant) -> Target:
 
 
 #: Of the files that settings are read from.
-_MOST_BYTES = {"logo": registry.LOGO_MAX_BYTES, "handover_jwks": 64 * 1024}
+_MOST_BYTES = {"logo": logos.MOST_BYTES, "logo_dark": logos.MOST_BYTES, "handover_jwks": 64 * 1024}
 
 
 def _read_file(path: str, most: int) -> bytes:

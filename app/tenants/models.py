@@ -34,8 +34,12 @@ class Tenant(Model):
     generation: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(default=0)
     colour: Mapped[str] = mapped_column(default="#1F5FBF")
-    #: A PNG, or nothing.
+    #: A PNG of app/logos.py, or nothing; and one for dark pages, if the first cannot be read on them.
     logo: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    logo_dark: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    #: Their names, which their addresses hold.
+    logo_name: Mapped[str | None]
+    logo_dark_name: Mapped[str | None]
     #: Seconds.
     token_lifetime: Mapped[int] = mapped_column(default=ONE_YEAR)
     token_lifetime_max: Mapped[int] = mapped_column(default=ONE_YEAR)

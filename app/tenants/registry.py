@@ -10,18 +10,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from blinker import Signal
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app import logos
 from app.extensions import db
+from app.logos import LogoError
 from app.tenants.models import ACTIVE, ONE_YEAR, SUSPENDED, Scope, Tenant, TenantHost
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-_PNG = b"\x89PNG\r\n\x1a\n"
-LOGO_MAX_BYTES = 100_000
 
 #: Sent by create_tenant, inside the caller's transaction, with the Tenant as sender: what every tenant gets
 #: (apps that are on for all) is known to packages that this one must not import.
@@ -48,7 +48,9 @@ class TenantSettings:
     generation: int
     version: int
     colour: str
-    has_logo: bool
+    #: Names of its pictures; the pictures themselves are not remembered.
+    logo_name: str | None
+    logo_dark_name: str | None
     token_lifetime: int
     token_lifetime_max: int
     scopes: frozenset[str]
@@ -108,16 +110,16 @@ def find_by_host(host: str, port: int) -> TenantSettings | None:
     """The tenant that ``host`` (normalised) belongs to; one statement."""
     scopes = select(func.aggregate_strings(Scope.name, " ")).where(Scope.tenant_id == Tenant.id).scalar_subquery()
     statement = (
-        select(Tenant, Tenant.logo.is_not(None), scopes)
+        select(Tenant, scopes)
         .join(TenantHost, TenantHost.tenant_id == Tenant.id)
         .where(TenantHost.host == host)
         .execution_options(populate_existing=True, across_tenants="host")
     )
     row = db.session.execute(statement).first()
-    return settings_of(row[0], port, has_logo=row[1], scope=row[2] or "") if row else None
+    return settings_of(row[0], port, scope=row[1] or "") if row else None
 
 
-def settings_of(tenant: Tenant, port: int, *, has_logo: bool = False, scope: str = "") -> TenantSettings:
+def settings_of(tenant: Tenant, port: int, *, scope: str = "") -> TenantSettings:
     """The immutable settings of a ``tenant`` row; ``scope`` names what its catalogue offers, space-separated."""
     return TenantSettings(
         id=tenant.id,
@@ -129,7 +131,8 @@ def settings_of(tenant: Tenant, port: int, *, has_logo: bool = False, scope: str
         generation=tenant.generation,
         version=tenant.version,
         colour=tenant.colour,
-        has_logo=has_logo,
+        logo_name=tenant.logo_name,
+        logo_dark_name=tenant.logo_dark_name,
         token_lifetime=tenant.token_lifetime,
         token_lifetime_max=tenant.token_lifetime_max,
         scopes=frozenset(scope.split()),
@@ -174,9 +177,11 @@ def find_by_slug(slug: str) -> Tenant | None:
     return db.session.scalars(select(Tenant).where(Tenant.slug == slug)).first()
 
 
-def find_logo(tenant_id: int) -> bytes | None:
-    """The tenant's PNG, if it has one."""
-    return db.session.scalars(select(Tenant.logo).where(Tenant.id == tenant_id)).first()
+def find_logo(tenant_id: int, name: str) -> bytes | None:
+    """The PNG of that name, if it is one of the tenant's."""
+    found = select(case((Tenant.logo_name == name, Tenant.logo), else_=Tenant.logo_dark))
+    is_its_own = or_(Tenant.logo_name == name, Tenant.logo_dark_name == name)
+    return db.session.scalars(found.where(Tenant.id == tenant_id, is_its_own)).first()
 
 
 def list_tenants() -> list[Tenant]:
@@ -236,6 +241,7 @@ SETTINGS = (
     "host",
     "colour",
     "logo",
+    "logo_dark",
     "token_lifetime",
     "token_lifetime_max",
     "scope",
@@ -253,14 +259,11 @@ SETTINGS = (
 def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
     """Set one of SETTINGS of ``tenant`` from ``value``. Raises TenantError.
 
-    ``logo`` takes the bytes of a PNG (none: no logo), everything else text. A
-    changed host keeps the old name as an alias, so that links keep working.
+    ``logo`` and ``logo_dark`` take the bytes of a picture (none: no logo), everything
+    else text. A changed host keeps the old name as an alias, so that links keep working.
     """
-    if key == "logo":
-        data = value if isinstance(value, bytes) else value.encode()
-        if data and (not data.startswith(_PNG) or len(data) > LOGO_MAX_BYTES):
-            raise TenantError(f"A logo is a PNG of at most {LOGO_MAX_BYTES // 1000} kB.")
-        _update(tenant, logo=data or None)
+    if key in {"logo", "logo_dark"}:
+        _change_logo(tenant, key, value if isinstance(value, bytes) else value.encode())
         return
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     if key == "host":
@@ -291,6 +294,19 @@ def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
     _update(tenant, **{key: changed})
     if key == "token_lifetime_max" and tenant.token_lifetime > changed:
         _update(tenant, token_lifetime=changed)
+
+
+def _change_logo(tenant: Tenant, key: str, data: bytes) -> None:
+    if key == "logo_dark" and data and tenant.logo_name is None:
+        raise TenantError("Before logo_dark, set logo.")
+    try:
+        logo = logos.read(data) if data else None
+    except LogoError as error:
+        raise TenantError(str(error)) from error
+    changed = {key: logo and logo.png, f"{key}_name": logo and logo.name}
+    # The dark one stands in for the other, and is nothing without it.
+    without = {"logo_dark": None, "logo_dark_name": None} if key == "logo" and logo is None else {}
+    _update(tenant, **changed, **without)
 
 
 def list_scopes(tenant_id: int) -> list[Scope]:

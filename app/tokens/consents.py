@@ -162,6 +162,8 @@ class Connection:
     site_url: str
     privacy_url: str
     terms_url: str
+    #: Of its picture; None if it has none.
+    logo_name: str | None
     client_id: str
     scope: str
     resource: str
@@ -179,6 +181,7 @@ def list_connections(tenant_id: int, user_id: int) -> list[Connection]:
             func.coalesce(App.site_url, ""),
             func.coalesce(App.privacy_url, ""),
             func.coalesce(App.terms_url, ""),
+            App.logo_name,
             Client.client_id,
             Consent.scope,
             Consent.resource,

@@ -14,6 +14,7 @@ OPEN_TO_STRANGERS = {
     "static": "style and script",
     "tenants.brand_css": "the tenant's colours, which the sign-in page needs",
     "tenants.logo": "the tenant's logo, likewise",
+    "consent.app_logo": "the logo of an app, likewise",
     "health.is_alive": "load balancers",
     "health.is_ready": "load balancers",
     "accounts.start": "leads to sign-in",

@@ -16,6 +16,7 @@ LAYERS = (
     {"languages"},
     {"words"},
     {"credentials", "retries"},
+    {"logos"},
     {"audit"},
     {"tenants"},
     {"attempts", "leases"},

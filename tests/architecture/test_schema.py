@@ -22,6 +22,7 @@ from app.clients import registry
 from app.extensions import Model, db
 from app.isolation.tables import NOT_OWNED, owned_tables
 from tests.databases import close, make_app
+from tests.pictures import picture
 from tests.world import Browser, Machine, World, authorize_address
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,9 @@ def test_binary_columns_hold_digests_or_pictures():
         if isinstance(column.type, LargeBinary)
     }
     assert binary == {
+        ("app", "logo"),
         ("tenant", "logo"),
+        ("tenant", "logo_dark"),
         *(place for place in DERIVED if place[1].endswith("digest")),
     }
 
@@ -232,6 +235,29 @@ def test_no_client_manages_clients_after_an_upgrade(app, world, tenant):
         rows = db.session.execute(text("SELECT client_id, name, manages_clients_since FROM client")).all()
 
     assert [tuple(row) for row in rows] == [("terraform", "Power BI", None)]
+
+
+def test_a_logo_from_before_they_had_names_gets_its_own(app, world, tenant):
+    given = picture(size=(60, 30))
+    pictured = world.tenant("pictured", logo=given, logo_dark=given)
+    names = text("SELECT logo_name, logo_dark_name FROM tenant WHERE slug = :slug")
+
+    with app.app_context():
+        before = db.session.execute(names, {"slug": "pictured"}).one()
+        db.session.rollback()
+        downgrade(revision="0015")
+        db.session.rollback()
+        # What was accepted then had to begin like a PNG.
+        broken = text("UPDATE tenant SET logo = :logo WHERE slug = 'acme'")
+        db.session.execute(broken, {"logo": b"\x89PNG\r\n\x1a\n"})
+        db.session.commit()
+        upgrade()
+        assert tuple(db.session.execute(names, {"slug": "pictured"}).one()) == (before[0], None)
+        of_acme = db.session.execute(names, {"slug": "acme"}).scalar_one()
+
+    assert before[0].endswith("-60x30")
+    assert of_acme.endswith("-1x1")
+    assert Browser(app, pictured).get(f"/logo/{before[0]}.png").status_code == 200
 
 
 def test_a_consent_for_one_place_is_none_for_everywhere(app, world, tenant, member):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from app.logos import read
+from tests.pictures import picture
 from tests.world import Machine, authorize_address
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
@@ -14,7 +16,7 @@ STATE = "state-that-only-the-app-knows"
 
 @pytest.fixture
 def app(served_world, site, callback):
-    return served_world.oauth_app(site, redirect_uris=[callback.redirect_uri])
+    return served_world.oauth_app(site, redirect_uris=[callback.redirect_uri], logo=read(picture(colour="teal")))
 
 
 @pytest.fixture
@@ -46,6 +48,9 @@ def test_a_person_signs_in_allows_and_is_back_in_the_app(server, site, app, pers
 
     visitor.sign_in(person)
     assert visitor.heading() == "Let Field App use your Acme account?"
+    # The policy of the page let it through, and it is where its size said it would be.
+    logo = page.locator('img[src^="/app-logo/"]')
+    assert logo.evaluate("image => [image.naturalWidth, image.width, image.height]") == [64, 56, 56]
     assert app.secret not in page.url
     assert app.secret not in page.content()
     expect(page.get_by_text("see and change everything you can see and change in Acme")).to_be_visible()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.pictures import picture
 from tests.signing import Signer, with_assertion
 from tests.world import AppHandle
 
@@ -360,3 +361,30 @@ class TestKeys:
         options = ("--no-keys", "--jwks-uri", "https://client.example/")
 
         assert shell.run("app", "set", app["client_id"], *options).exit_code == 2
+
+
+def test_an_app_has_a_logo_as_long_as_the_operator_wants(shell, tenant, tmp_path):
+    first, second = tmp_path / "one.webp", tmp_path / "two.jpg"
+    first.write_bytes(picture("WEBP"))
+    second.write_bytes(picture("JPEG"))
+
+    made = shell.json(*CREATE, "--tenant", "acme", "--logo", str(first))
+    change = ("app", "set", made["client_id"], "--logo")
+    assert made["has_logo"] is True
+    assert shell.json(*change, str(second))["has_logo"] is True
+    assert shell.json(*change, "")["has_logo"] is False
+    assert shell.json("app", "set", made["client_id"], "--name", "Other")["has_logo"] is False
+
+
+def test_what_is_no_logo_is_refused_and_leaves_the_one_there_is(shell, tenant, tmp_path):
+    good, drawing = tmp_path / "one.png", tmp_path / "two.png"
+    good.write_bytes(picture())
+    drawing.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    made = shell.json(*CREATE, "--tenant", "acme", "--logo", str(good))
+    change = ("app", "set", made["client_id"], "--logo")
+
+    assert "SVG and others are not taken" in shell.refusal(*change, str(drawing))
+    assert "cannot be read" in shell.refusal(*change, str(tmp_path / "none.png"))
+    assert "SVG and others are not taken" in shell.refusal(*CREATE, "--tenant", "acme", "--logo", str(drawing))
+    assert shell.json("app", "show", made["client_id"])["has_logo"] is True
+    assert len(shell.json("app", "list")) == 1

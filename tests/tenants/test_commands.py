@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
+from tests.pictures import picture
 
 CREATE = ("tenant", "create", "acme", "--name", "Acme Inc", "--host", "acme.example.com")
 
@@ -38,7 +38,7 @@ def test_tenants_are_listed_and_shown(shell, world):
         ("globex", ["globex.example"]),
     ]
     shown = shell.json("tenant", "show", "acme")
-    assert shown == {**listed[0], "has_logo": False}
+    assert shown == listed[0]
 
 
 def test_without_json_a_person_reads_a_table(shell, world):
@@ -111,22 +111,42 @@ def test_a_setting_that_makes_no_sense_is_refused_and_not_audited(shell, tenant)
 
 
 def test_a_logo_is_read_from_a_file_and_can_be_taken_away(shell, tenant, tmp_path):
-    logo = tmp_path / "logo.png"
-    logo.write_bytes(PNG)
+    logo = tmp_path / "logo.of-any-name"
+    logo.write_bytes(picture())
 
     shell.do("tenant", "set", "acme", "logo", str(logo))
-    assert shell.json("tenant", "show", "acme")["has_logo"] is True
+    shell.do("tenant", "set", "acme", "logo_dark", str(logo))
+    shown = shell.json("tenant", "show", "acme")
+    assert (shown["has_logo"], shown["has_logo_dark"]) == (True, True)
 
+    shell.do("tenant", "set", "acme", "logo_dark", "")
+    assert shell.json("tenant", "show", "acme")["has_logo_dark"] is False
     shell.do("tenant", "set", "acme", "logo", "")
     assert shell.json("tenant", "show", "acme")["has_logo"] is False
 
 
-def test_a_file_that_is_no_logo_is_refused(shell, tenant, tmp_path):
-    huge = tmp_path / "huge.png"
-    huge.write_bytes(PNG + b"\0" * 100_000)
+def test_without_its_logo_a_tenant_has_no_dark_one(shell, tenant, tmp_path):
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(picture())
 
-    assert "PNG of at most 100 kB" in shell.refusal("tenant", "set", "acme", "logo", str(huge))
+    assert "Before logo_dark, set logo." in shell.refusal("tenant", "set", "acme", "logo_dark", str(logo))
+    shell.do("tenant", "set", "acme", "logo", str(logo))
+    shell.do("tenant", "set", "acme", "logo_dark", str(logo))
+    shell.do("tenant", "set", "acme", "logo", "")
+
+    shown = shell.json("tenant", "show", "acme")
+    assert (shown["has_logo"], shown["has_logo_dark"]) == (False, False)
+
+
+def test_a_file_that_is_no_logo_is_refused(shell, tenant, tmp_path):
+    huge, drawing = tmp_path / "huge.png", tmp_path / "drawing.png"
+    huge.write_bytes(picture() + b"\0" * 1_000_000)
+    drawing.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+
+    assert "at most 1 MB" in shell.refusal("tenant", "set", "acme", "logo", str(huge))
+    assert "SVG and others are not taken" in shell.refusal("tenant", "set", "acme", "logo", str(drawing))
     assert "cannot be read" in shell.refusal("tenant", "set", "acme", "logo", str(tmp_path / "none.png"))
+    assert shell.json("tenant", "show", "acme")["has_logo"] is False
 
 
 def test_suspending_ends_tokens_for_good(shell, tenant, api_client, machine):
