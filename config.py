@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 #: Shorter keys can be guessed; `flask secret-key` makes longer ones.
 SECRET_KEY_MIN_LENGTH = 32
 
+#: Seconds. So long a key that signs no more is still published: tokens of a setting before may be alive.
+MOST_JWT_LIFETIME = 86_400
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("text", "json")
 
@@ -54,6 +57,10 @@ class Config:
     TENANT_CACHE_SECONDS: int = 30
     #: Seconds a statement may wait for the database before the request is answered with 503.
     DATABASE_TIMEOUT_SECONDS: int = 5
+    #: Seconds that a signed access token (RFC 9068) lives at most, whatever the tenant says.
+    JWT_LIFETIME_MAX: int = 3600
+    #: Days after which a key that signs tokens is replaced; 0: only by command.
+    SIGNING_KEY_DAYS: int = 90
     #: True: tell PostgreSQL which tenant each statement is for, see app/isolation/rows.py.
     ROW_LEVEL_SECURITY: bool = False
     #: True only for `flask demo`: adds the sample app and the sample API.
@@ -111,6 +118,8 @@ class Config:
             MAIL_FROM=_mail_from(env.get("MAIL_FROM"), smtp_url),
             TRUSTED_PROXIES=_number(env, "TRUSTED_PROXIES", default=0, least=0, most=10),
             PORT=_number(env, "PORT", default=8000, least=1, most=65535),
+            JWT_LIFETIME_MAX=_number(env, "JWT_LIFETIME_MAX", default=3600, least=60, most=MOST_JWT_LIFETIME),
+            SIGNING_KEY_DAYS=_number(env, "SIGNING_KEY_DAYS", default=90, least=0, most=3650),
             PRODUCT_NAME=env.get("PRODUCT_NAME") or "Keyporter",
             LOG_LEVEL=_choice(env, "LOG_LEVEL", LOG_LEVELS, "INFO", fold=str.upper),
             LOG_FORMAT=_choice(env, "LOG_FORMAT", LOG_FORMATS, "text", fold=str.lower),

@@ -37,6 +37,7 @@ def create_app(config: Config) -> Flask:
         operation,
         retries,
         row_level_security,
+        signing,
         tenants,
         tokens,
         transport,
@@ -64,6 +65,7 @@ def create_app(config: Config) -> Flask:
     audit.init_app(app)
     attempts.init_app(app)
     mail.init_app(app)
+    signing.init_app(app)
     accounts.init_app(app)
     clients.init_app(app)
     tokens.init_app(app)

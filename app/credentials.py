@@ -44,6 +44,11 @@ def new_access_token(expires_at: int) -> str:
     return _new(token_format.ACCESS_TOKEN, token_format.month_of(expires_at))
 
 
+def new_jwt_id(expires_at: int) -> str:
+    """The ``jti`` of a signed access token that ends at ``expires_at`` (epoch seconds)."""
+    return _new(token_format.JWT_ID, token_format.month_of(expires_at))
+
+
 def new_authorization_code(expires_at: int) -> str:
     """A new authorization code that expires at ``expires_at`` (epoch seconds)."""
     return _new(token_format.AUTHORIZATION_CODE, token_format.month_of(expires_at))

@@ -33,6 +33,7 @@ from app.extensions import db
 from app.languages import gettext as _
 from app.languages import lazy_gettext as _l
 from app.machine_paths import is_machine_path
+from app.oauth.errors import CannotSign
 from app.oauth.requests import without_secret
 from app.tenants.current import TenantSuspended, UnknownHost
 from app.words import duration
@@ -191,7 +192,7 @@ def _json(error: HTTPException) -> Response:
 def _machine_message(error: HTTPException) -> str:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         return f"Use {' or '.join(sorted(set(error.valid_methods) - {'HEAD', 'OPTIONS'}))}."
-    if isinstance(error, (UnknownHost, TenantSuspended)) or error.code in {400, 403, 429}:
+    if isinstance(error, (UnknownHost, TenantSuspended, CannotSign)) or error.code in {400, 403, 429}:
         return error.description or ""
     return {404: "There is no such address.", 413: "The request is too large."}.get(
         error.code or 500, str(_MESSAGES.get(error.code or 500, "The request cannot be answered."))

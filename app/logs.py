@@ -25,6 +25,8 @@ _SECRETS = (
     # Our own tokens, codes and secrets: the kind and the month stay, they help and open nothing.
     # Wherever they stand: in "token%3Dkpa..." no word begins at the k.
     (re.compile(r"(kp[arcsd][0-9A-Za-z]{2})[0-9A-Za-z]{35}"), r"\1(hidden)"),
+    # Signed ones: the beginning of every JSON object in base64url.
+    (re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)*"), "eyJ(hidden)"),
     (re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 (hidden)"),
     (
         re.compile(

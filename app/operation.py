@@ -17,6 +17,8 @@ from app.attempts import budget
 from app.command_line import Command, json_option, print_object, printable
 from app.extensions import db
 from app.mail import outbox, smtp
+from app.signing import sealing
+from app.signing import store as signing_keys
 from app.tenants import registry
 from app.tenants.models import ACTIVE, Tenant
 
@@ -107,8 +109,30 @@ def _check_database() -> Iterator[Finding]:
     tenants = registry.list_tenants()
     yield _check_proxy(tenants)
     yield from _check_plain_http(tenants)
+    yield from _check_signing_keys()
     suspended = sum(tenant.status != ACTIVE for tenant in tenants)
     yield Finding(OK, "tenants", f"{len(tenants)}, {suspended} of them suspended")
+
+
+def _check_signing_keys() -> Iterator[Finding]:
+    """Only where tokens are signed: can this process open the keys, and is SECRET_KEY_FALLBACKS still needed for it?"""
+    unreadable, former = 0, 0
+    keys = [key for key, _ in signing_keys.list_everywhere()]
+    for key in keys:
+        try:
+            former += not sealing.unseal(key.private_part or "", key.tenant_id, key.kid)[1]
+        except sealing.SigningKeyUnreadable:
+            unreadable += 1
+    if unreadable:
+        advice = "Put the SECRET_KEY before into SECRET_KEY_FALLBACKS, or run:  flask tenant rotate-signing-key TENANT"
+        yield Finding(PROBLEM, "signing keys", f"{unreadable} of {len(keys)} cannot be read. {advice}")
+    elif former:
+        later = "They are within an hour; until then SECRET_KEY_FALLBACKS is needed."
+        yield Finding(
+            WARNING, "signing keys", f"{former} of {len(keys)} are not kept with the new SECRET_KEY yet. {later}"
+        )
+    elif keys:
+        yield Finding(OK, "signing keys", str(len(keys)))
 
 
 def _check_row_level_security() -> Finding:

@@ -22,7 +22,7 @@ from keyporter.issuers import Issuers
 from keyporter.lookup import Call, Issuer, LookupUnavailable
 from keyporter.revocations import Ended, Follower, Stamp
 from keyporter.servers import Metadata, Server
-from keyporter.signed_tokens import SignedTokens, UnknownKey, looks_signed
+from keyporter.signed_tokens import SignedTokens, UnknownKey
 
 log = logging.getLogger("keyporter")
 
@@ -214,7 +214,7 @@ class Introspection:
         """What cannot be one costs nobody a question."""
         if self._any_format:
             return 0 < len(token) <= MAX_LENGTH and token.isascii() and token.isprintable() and " " not in token
-        return token_format.is_well_formed(token, token_format.ACCESS_TOKEN) or looks_signed(token)
+        return token_format.may_be_access_token(token)
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Introspection:
         self, server: Server, token: str, metadata: Metadata, ended: Ended | None
     ) -> dict[str, Any] | None:
         """What a signed token says, if nobody has to be asked whether it still holds. NoAnswer."""
-        if ended is None or metadata.jwks_uri is None or not looks_signed(token):
+        if ended is None or metadata.jwks_uri is None or not token_format.is_compact_jws(token):
             return None
         try:
             claims = self._signed.verify(token, server.issuer, metadata.jwks_uri)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from typing import Any
@@ -14,18 +13,10 @@ from keyporter.http import Http, NoAnswer
 TYPES = ("at+jwt", "application/at+jwt")
 #: Explicit: what a token's own header says must not choose.
 ALGORITHMS = ("ES256", "RS256")
-MAX_LENGTH = 8_192
 
 #: Seconds that keys are believed, and at least between two questions for one that is not known.
 KEYS_SECONDS = 300.0
 PEACE_SECONDS = 10.0
-
-_COMPACT = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-
-
-def looks_signed(token: str) -> bool:
-    """True if ``token`` has the shape of a signed one (RFC 7515 section 7.1), which nobody has checked then."""
-    return token[:3] == "eyJ" and len(token) <= MAX_LENGTH and _COMPACT.fullmatch(token) is not None
 
 
 class UnknownKey(Exception):

@@ -6,11 +6,15 @@ is none), 29 random characters (172 bits) and a CRC-32 in base 62. A string that
 is not of this shape is refused without asking anybody, and secret scanners can
 search for ``\\bkp[arcsd][0-9A-Za-z]{37}\\b``.
 
+A signed access token is another thing: a JWT in compact form (RFC 7515 section
+3.1), whose ``jti`` has the shape above. That one opens nothing by itself.
+
 The checksum is no protection: it finds typing errors and noise, not forgeries.
 """
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 
@@ -23,6 +27,12 @@ REFRESH_TOKEN = "r"
 AUTHORIZATION_CODE = "c"
 CLIENT_SECRET = "s"
 DEVICE_CODE = "d"
+#: The ``jti`` of a signed access token (RFC 9068); it is no token.
+JWT_ID = "j"
+
+#: Characters of the longest signed token that is looked at.
+MOST_JWS = 8192
+_COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 
 _CHECKSUM_LENGTH = 6
 _DIGITS = {character: value for value, character in enumerate(ALPHABET)}
@@ -38,6 +48,16 @@ def is_well_formed(text: str, kind: str) -> bool:
         and text[2] == kind
         and text[-_CHECKSUM_LENGTH:] == checksum(text[:-_CHECKSUM_LENGTH])
     )
+
+
+def is_compact_jws(text: str) -> bool:
+    """True if ``text`` has the shape of a signed token: three parts in base64url, 8 kB at most."""
+    return len(text) <= MOST_JWS and _COMPACT_JWS.fullmatch(text) is not None
+
+
+def may_be_access_token(text: str) -> bool:
+    """True if ``text`` may be an access token, opaque or signed; all others are refused without asking anybody."""
+    return is_well_formed(text, ACCESS_TOKEN) or is_compact_jws(text)
 
 
 def checksum(body: str) -> str:

@@ -53,6 +53,7 @@ class Side:
         self.warehouse = world.client(self.tenant, "warehouse", name=f"{name} warehouse")
         self.own_name = f"{name} own program"
         self.own = world.client(self.tenant, name=self.own_name)
+        self.signed = world.client(self.tenant, name=f"{name} signed program", token_format="jwt")
         self.api = world.client(self.tenant, "api", resource_server=True, name=f"{name} API")
         self.signing = world.client(self.tenant, "signing", jwks=signer.jwks, name=f"{name} signing program")
         self.own_app = world.oauth_app(
@@ -326,6 +327,12 @@ def _forged_ref() -> str:
     return f"100-{secrets.token_hex(32)}"
 
 
+def _forged_jwt(side: Side) -> str:
+    """A JWT that says all that one of the tenant's does, and is signed by somebody else."""
+    header, claims, _ = side.machine.token(side.signed).split(".")
+    return f"{header}.{claims}.{secrets.token_urlsafe(64)}"
+
+
 #: Every kind there is, by the name that the report prints.
 KINDS: dict[str, Kind] = {
     "client ID and secret": Kind(
@@ -351,6 +358,7 @@ KINDS: dict[str, Kind] = {
     "access token that manages": Kind(
         lambda side: side.machine.token(side.managing), lambda _: credentials.new_access_token(now() + 86_400)
     ),
+    "signed access token": Kind(lambda side: side.machine.token(side.signed), _forged_jwt),
     "access token of a person": Kind(_of_person, lambda _: credentials.new_access_token(now() + 86_400)),
     "refresh token": Kind(_refresh_token, lambda _: credentials.new_refresh_token(now() + 86_400)),
     "authorization code": Kind(

@@ -151,6 +151,7 @@ def tokens_at_endpoints() -> Iterator[Cell]:
     """Tokens where they are used, ended and asked about."""
     issued_to = {
         "access token": lambda side: side.own,
+        "signed access token": lambda side: side.signed,
         "access token of a person": lambda side: side.app,
         "refresh token": lambda side: side.app,
     }
@@ -658,6 +659,7 @@ NO_SESSION = {
     "oauth.authorize_device": "for programs",
     "oauth.describe_endpoints": "for programs",
     "oauth.describe_server": "for programs",
+    "oauth.publish_keys": "for programs",
     "oauth.introspect_token": "for programs",
     "oauth.issue_token": "for programs",
     "oauth.push_authorization_request": "for programs",
@@ -672,6 +674,7 @@ NOTHING_TO_PRESENT = {
     "health.is_ready": "asks nobody who they are",
     "oauth.describe_endpoints": "takes no parameter",
     "oauth.describe_server": "takes no parameter",
+    "oauth.publish_keys": "takes no parameter",
     "static": "files of the server",
 }
 

@@ -57,7 +57,7 @@ PARAMETERS: dict[str, str | tuple[str, ...]] = {
     "request_uri": "pushed request_uri",
     "resource": "resource",
     "scope": "scope",
-    "token": ("access token", "access token of a person", "refresh token"),
+    "token": ("access token", "signed access token", "access token of a person", "refresh token"),
     "token_type_hint": Nothing("not read"),
 }
 
@@ -101,7 +101,13 @@ FIELDS: dict[tuple[str, str], str | tuple[str, ...]] = {
 
 #: Every table of tenants: what could lead to its rows.
 TABLES: dict[str, str | tuple[str, ...]] = {
-    "access_token": ("access token", "access token of a person", "access token that manages", "ref of a token"),
+    "access_token": (
+        "access token",
+        "signed access token",
+        "access token of a person",
+        "access token that manages",
+        "ref of a token",
+    ),
     "audit_event": "e-mail",
     "authorization_code": "authorization code",
     "client": ("client ID and secret", "row id of a client", "row ids in a body", "name of a client"),
@@ -116,6 +122,7 @@ TABLES: dict[str, str | tuple[str, ...]] = {
     "pushed_request": "pushed request_uri",
     "refresh_token": "refresh token",
     "scope": "scope",
+    "signing_key": "signed access token",
     "token_family": "refresh token",
     "token_use": "ref of a token",
     "used_assertion": "used jti",

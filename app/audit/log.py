@@ -30,9 +30,9 @@ EVENTS = (
     "client.tokens_revoked", "code.reused",
     "consent.given", "consent.refused", "consent.withdrawn", "login.confirmed", "login.ended", "login.failed",
     "login.ok", "scope.added", "scope.changed", "scope.removed", "session.ended", "tenant.changed", "tenant.created",
-    "tenant.resumed", "tenant.suspended", "token.issued", "token.reused", "token.revoked", "user.created",
-    "user.demoted", "user.disabled", "user.enabled", "user.invited", "user.password_set", "user.promoted",
-    "user.reset_asked", "user.unlocked",
+    "tenant.resumed", "tenant.signing_key_made", "tenant.signing_keys_dropped", "tenant.suspended", "token.issued",
+    "token.reused", "token.revoked", "user.created", "user.demoted", "user.disabled", "user.enabled", "user.invited",
+    "user.password_set", "user.promoted", "user.reset_asked", "user.unlocked",
 )  # fmt: skip
 
 #: Whoever can run commands on the server.

@@ -10,7 +10,6 @@ from app.clients import registry
 from app.clients.models import Client
 from app.languages import gettext as _
 from app.languages import ngettext
-from app.tenants.registry import TenantSettings
 from app.tokens.store import LiveCount
 from app.usage.agents import program_in_words
 from app.words import number
@@ -37,11 +36,6 @@ def find_or_404(tenant_id: int, client_pk: int) -> Client:
 def page_number(text: str | None) -> int:
     """The page that an address asks for. Addresses get mangled; what is no page number is the first page."""
     return int(text) if text and _PAGE.fullmatch(text) else 1
-
-
-def lifetime_of(client: Client, tenant: TenantSettings) -> int:
-    """Seconds that a token lives which the program asks for: its own setting or the tenant's, never above the most."""
-    return min(client.token_lifetime or tenant.token_lifetime, tenant.token_lifetime_max)
 
 
 def tokens_in_words(live: LiveCount) -> str:

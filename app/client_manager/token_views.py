@@ -17,7 +17,6 @@ from app.client_manager.blueprint import (
     PAGE_SIZE,
     bp,
     find_or_404,
-    lifetime_of,
     tokens_in_words,
 )
 from app.client_manager.forms import UNTIL, ConfirmForm, GenerateTokenForm
@@ -31,6 +30,7 @@ from app.management import actions
 from app.management import store as lists
 from app.tenants.current import current_tenant
 from app.tokens import store
+from app.tokens.lifetimes import lifetime_of
 from app.tokens.models import AccessToken
 from app.tokens.store import LiveCount
 from app.usage import store as usage

@@ -15,7 +15,7 @@ from app.accounts.models import User
 from app.accounts.session import admin_required, current_actor, get_signed_in_user
 from app.audit import log as audit
 from app.client_manager import sent_forms, snippets
-from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, lifetime_of, page_number
+from app.client_manager.blueprint import PAGE_SIZE, bp, find_or_404, page_number
 from app.client_manager.credential_files import credential_files
 from app.client_manager.forms import CreateClientForm, EditForm, LimitsForm, attach
 from app.client_manager.token_views import list_tokens_with_uses
@@ -33,6 +33,7 @@ from app.tenants import registry as tenants
 from app.tenants.current import current_tenant
 from app.tenants.models import Scope
 from app.tokens import store
+from app.tokens.lifetimes import lifetime_of
 from app.usage import store as usage
 from app.usage.store import Use
 

@@ -14,6 +14,7 @@ from app.audit.log import NO_TENANT, OPERATOR, Target
 from app.clients import app_registry, redirect_uris, registry, rules
 from app.clients.models import App
 from app.clients.options import (
+    OF_TENANT,
     client_id_argument,
     describe_keys,
     keys_options,
@@ -21,6 +22,7 @@ from app.clients.options import (
     no_secret_option,
     overlap_option,
     read_keys,
+    token_format_option,
 )
 from app.clients.redirect_uris import RedirectUriError
 from app.clients.registry import OVERLAPS
@@ -94,6 +96,7 @@ def links_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--refresh-tokens", is_flag=True, help="The app gets refresh tokens.")
 @click.option("--device-grant", is_flag=True, help="The app may connect devices that have no browser.")
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long its tokens live; else as the tenant's.")
+@token_format_option
 @no_secret_option
 @keys_options
 @tenants_option
@@ -114,6 +117,7 @@ def create(
     refresh_tokens: bool,
     device_grant: bool,
     token_lifetime: int | None,
+    token_format: str | None,
     no_secret: bool,
     jwks_file: str | None,
     jwks_uri: str | None,
@@ -140,7 +144,8 @@ def create(
         name=name, redirect_uris=uris, now=now, secret=secret.stored if secret else None, publisher=publisher,
         site=site or "", privacy=privacy or "", terms=terms or "", first_party=first_party,
         pkce_required=public or require_pkce, par_required=require_par, refresh_tokens=refresh_tokens,
-        device_grant=device_grant, token_lifetime=token_lifetime, logo=_read_logo(logo or ""), **keys,
+        device_grant=device_grant, token_lifetime=token_lifetime, logo=_read_logo(logo or ""),
+        token_format=None if token_format == OF_TENANT else token_format, **keys,
     )  # fmt: skip
     audit.record(NO_TENANT, "app.created", OPERATOR, _target(app))
     _turn_on(app, None if all_tenants else [tenant.id for tenant in chosen], now)
@@ -178,6 +183,7 @@ def show(client_id: str, as_json: bool) -> None:
 @click.option("--refresh-tokens/--no-refresh-tokens", default=None, help="The app gets refresh tokens, or no longer.")
 @click.option("--device-grant/--no-device-grant", default=None, help="The app may connect devices, or no longer.")
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long new tokens live; 0: as the tenant's.")
+@token_format_option
 @keys_options
 @no_keys_option
 @json_option
@@ -194,6 +200,7 @@ def change(
     refresh_tokens: bool | None,
     device_grant: bool | None,
     token_lifetime: int | None,
+    token_format: str | None,
     jwks_file: str | None,
     jwks_uri: str | None,
     no_keys: bool,
@@ -209,7 +216,8 @@ def change(
     given = {
         "name": name, "publisher": publisher, "site": site, "privacy": privacy, "terms": terms,
         "redirect URIs": uris or None, "pushed requests": require_par, "refresh tokens": refresh_tokens,
-        "device grant": device_grant, "token lifetime": token_lifetime, "keys": keys or None, "logo": logo,
+        "device grant": device_grant, "token lifetime": token_lifetime, "token format": token_format,
+        "keys": keys or None, "logo": logo,
     }  # fmt: skip
     changed = [what for what, value in given.items() if value is not None]
     if not changed:
@@ -218,7 +226,7 @@ def change(
     app_registry.change_app(
         app, name=name, publisher=publisher, site=site, privacy=privacy, terms=terms, redirect_uris=uris,
         par_required=require_par, refresh_tokens=refresh_tokens, device_grant=device_grant,
-        token_lifetime=token_lifetime,
+        token_lifetime=token_lifetime, token_format="" if token_format == OF_TENANT else token_format,
     )  # fmt: skip
     if logo is not None:
         app_registry.change_logo(app, _read_logo(logo))
@@ -368,6 +376,7 @@ def _describe(app: App) -> dict[str, Any]:
         "refresh_tokens": app.refresh_tokens,
         "device_grant": app.device_grant,
         "token_lifetime": app.token_lifetime,
+        "token_format": app.token_format,
         **describe_keys(app),
         "all_tenants": app.all_tenants,
         "tenants": app_registry.list_tenants_of(app),

@@ -38,6 +38,7 @@ def create_app(
     refresh_tokens: bool = False,
     device_grant: bool = False,
     token_lifetime: int | None = None,
+    token_format: str | None = None,
     all_tenants: bool = False,
     client_id: str | None = None,
     jwks: str | None = None,
@@ -67,6 +68,7 @@ def create_app(
         refresh_tokens=refresh_tokens,
         device_grant=device_grant,
         token_lifetime=None if token_lifetime is None else check_token_lifetime(token_lifetime, LONGEST_LIFETIME),
+        token_format=token_format,
         first_party=first_party,
         all_tenants=all_tenants,
         secret_algorithm=secret.algorithm if secret else None,
@@ -92,12 +94,13 @@ def change_app(
     refresh_tokens: bool | None = None,
     device_grant: bool | None = None,
     token_lifetime: int | None = None,
+    token_format: str | None = None,
 ) -> None:
     """Change what is given of ``app``; ``redirect_uris`` replace all it had. Consents and tokens go on.
 
     Without the grant it has no use for refresh tokens that it holds; they wait
-    for it. A ``token_lifetime`` of 0 is the tenant's again, a link of "" is taken
-    away. Raises ClientError for the name, the links and the lifetime,
+    for it. A ``token_lifetime`` of 0 and a ``token_format`` of "" are the tenant's
+    again, a link of "" is taken away. Raises ClientError for the name, the links and the lifetime,
     RedirectUriError for a redirect URI.
     """
     for option, value in (
@@ -109,6 +112,8 @@ def change_app(
             setattr(app, option, value)
     if token_lifetime is not None:
         app.token_lifetime = check_token_lifetime(token_lifetime, LONGEST_LIFETIME) if token_lifetime else None
+    if token_format is not None:
+        app.token_format = token_format or None
     if name is not None:
         app.name = check_name(name)
     if publisher is not None:

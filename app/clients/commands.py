@@ -15,6 +15,7 @@ from app.clients import registry, rules
 from app.clients.app_registry import OPERATOR_NAME
 from app.clients.models import Client
 from app.clients.options import (
+    OF_TENANT,
     client_id_argument,
     describe_keys,
     keys_options,
@@ -27,6 +28,7 @@ from app.clients.options import (
     read_networks,
     read_secret_expiry,
     secret_expires_option,
+    token_format_option,
 )
 from app.clients.registry import OVERLAPS, ClientGone
 from app.clients.rules import ClientError, NewSecret
@@ -75,6 +77,7 @@ default_scope_option = click.option(
 @secret_option
 @no_secret_option
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long its tokens live; else as the tenant's.")
+@token_format_option
 @scope_option
 @default_scope_option
 @click.option("--resource-server", is_flag=True, help="An API: it may introspect all tokens of the tenant.")
@@ -89,6 +92,7 @@ def create(
     secret_stdin: bool,
     no_secret: bool,
     token_lifetime: int | None,
+    token_format: str | None,
     scope: str | None,
     default_scope: str | None,
     resource_server: bool,
@@ -123,6 +127,7 @@ def create(
         networks=allowed,
         expires_at=expires_at,
         token_lifetime=token_lifetime,
+        token_format=None if token_format == OF_TENANT else token_format,
         scope=scope,
         default_scope=default_scope,
         resource_server=resource_server,
@@ -158,6 +163,7 @@ def show(client_id: str, slug: str, as_json: bool) -> None:
 @default_scope_option
 @click.option("--resource-server/--no-resource-server", default=None, help="An API may introspect all tokens of it.")
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long new tokens live; 0: as the tenant's.")
+@token_format_option
 @networks_option
 @no_networks_option
 @secret_expires_option
@@ -171,6 +177,7 @@ def change(
     default_scope: str | None,
     resource_server: bool | None,
     token_lifetime: int | None,
+    token_format: str | None,
     networks: tuple[str, ...],
     no_networks: bool,
     expires: str | None,
@@ -181,7 +188,7 @@ def change(
 ) -> None:
     """Change what a client may do. Its tokens go on.
 
-    Of an app: what it may ask for on this tenant, and how long its tokens live here.
+    Of an app: what it may ask for on this tenant, and how long its tokens live and what they are here.
 
     Example: flask client set power-bi --tenant acme --scope "reports:read" --token-lifetime 3600
     """
@@ -204,6 +211,9 @@ def change(
         seconds = rules.check_token_lifetime(token_lifetime, most) if token_lifetime else None
         registry.change_token_lifetime(client, seconds)
         changed.append("token lifetime")
+    if token_format is not None:
+        registry.change_token_format(client, None if token_format == OF_TENANT else token_format)
+        changed.append("token format")
     if networks or no_networks:
         registry.change_networks(client, read_networks(networks))
         changed.append("networks")
@@ -355,6 +365,7 @@ def _describe(client: Client) -> dict[str, Any]:
         "description": client.description,
         "disabled": client.disabled,
         "token_lifetime": client.token_lifetime,
+        "token_format": client.token_format,
         "scope": client.scope,
         "default_scope": client.default_scope,
         "resource_server": client.resource_server,

@@ -96,6 +96,8 @@ class App(SecretColumns, KeyColumns, Model):
     device_grant: Mapped[bool] = mapped_column(default=False)
     #: Seconds that its access tokens live; None means the tenant's.
     token_lifetime: Mapped[int | None]
+    #: One of TOKEN_FORMATS; None means the tenant's.
+    token_format: Mapped[str | None]
     #: The operator vouches for it: people are not asked for consent.
     first_party: Mapped[bool] = mapped_column(default=False)
     #: True: tenants made later get it too.
@@ -127,8 +129,9 @@ class Client(SecretColumns, KeyColumns, Model):
     disabled: Mapped[bool] = mapped_column(default=False)
     generation: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(default=0)
-    #: Seconds; None means the tenant's.
+    #: Seconds, and one of TOKEN_FORMATS; None means the app's, if it is one, else the tenant's.
     token_lifetime: Mapped[int | None]
+    token_format: Mapped[str | None]
     #: Scopes it may ask for, space-separated; empty means all that the tenant offers, and everything.
     scope: Mapped[str] = mapped_column(default="")
     #: What it gets when it asks for none; empty means all that it may have.

@@ -14,6 +14,7 @@ from app.clients import keys, rules
 from app.clients.models import App, Client
 from app.clients.registry import OVERLAPS
 from app.command_line import Refused
+from app.tenants.models import TOKEN_FORMATS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +42,14 @@ secret_expires_option = click.option(
     "expires",
     metavar="DATE",
     help="The last day on which its secret is accepted (UTC), like 2030-12-31; 'never': always.",
+)
+
+#: The word by which a client goes back to what its tenant says.
+OF_TENANT = "tenant"
+token_format_option = click.option(
+    "--token-format",
+    type=click.Choice([*TOKEN_FORMATS, OF_TENANT]),
+    help="What its new tokens are: opaque, or signed (RFC 9068) and short-lived; 'tenant': as the tenant's.",
 )
 
 _jwks_file_option = click.option(

@@ -54,8 +54,9 @@ class RegisteredClient(ClientMixin):
     name: str
     generation: int
     disabled: bool
-    #: Seconds; None means the tenant's.
+    #: Seconds, and one of TOKEN_FORMATS; None means the tenant's.
     token_lifetime: int | None
+    token_format: str | None
     #: Scopes it may ask for; none means all that the tenant offers, and everything.
     scopes: frozenset[str]
     #: Space-separated; what it gets when it asks for none.

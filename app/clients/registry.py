@@ -16,7 +16,7 @@ from app.clients.rules import ID_TAKEN_MESSAGE, NEITHER_MESSAGE, ClientError, Ne
 from app.credentials import StoredSecret
 from app.extensions import db
 from app.languages import gettext as _
-from app.tenants.models import Tenant
+from app.tenants.models import JWT, Tenant
 
 #: When an old secret stops, by the word a person or a command chooses; seconds.
 OVERLAPS = {"now": 0, "1h": 3600, "24h": 86_400, "7d": 604_800}
@@ -74,6 +74,7 @@ def find_registered_client_and_version(
         generation=client.generation,
         disabled=client.disabled or (app is not None and app.disabled),
         token_lifetime=client.token_lifetime or (app.token_lifetime if app is not None else None),
+        token_format=client.token_format or (app.token_format if app is not None else None),
         scopes=frozenset(client.scope.split()),
         default_scope=client.default_scope or client.scope,
         resource_server=client.resource_server,
@@ -114,6 +115,8 @@ class ClientFeatures:
     refresh_tokens: bool
     device_grant: bool
     keys: bool
+    #: One of them asks for signed tokens (RFC 9068) whatever the tenant's are.
+    signed_tokens: bool
 
 
 def find_features(tenant_id: int) -> ClientFeatures:
@@ -126,9 +129,10 @@ def find_features(tenant_id: int) -> ClientFeatures:
         .where(or_(App.id.is_(None), App.disabled.is_(False)))
     )
     keys = or_(*(column.is_not(None) for column in (Client.jwks, Client.jwks_uri, App.jwks, App.jwks_uri)))
-    asked = (live.where(condition).exists() for condition in (App.refresh_tokens, App.device_grant, keys))
+    signed = func.coalesce(Client.token_format, App.token_format) == JWT
+    asked = (live.where(condition).exists() for condition in (App.refresh_tokens, App.device_grant, keys, signed))
     found: Any = db.session.execute(select(*asked)).one()
-    return ClientFeatures(refresh_tokens=found[0], device_grant=found[1], keys=found[2])
+    return ClientFeatures(*found)
 
 
 def find_api_client(tenant_id: int, client_pk: int) -> Client | None:
@@ -167,6 +171,7 @@ def create_api_client(
     now: int,
     description: str = "",
     token_lifetime: int | None = None,
+    token_format: str | None = None,
     scope: str = "",
     default_scope: str = "",
     resource_server: bool = False,
@@ -191,6 +196,7 @@ def create_api_client(
         name=check_name(name),
         description=" ".join(description.split())[:500],
         token_lifetime=token_lifetime,
+        token_format=token_format,
         scope=scope,
         default_scope=default_scope,
         resource_server=resource_server,
@@ -220,6 +226,11 @@ def change_scopes(client: Client, scope: str, default_scope: str) -> None:
 def change_token_lifetime(client: Client, seconds: int | None) -> None:
     """Let new tokens of the client live so long, see check_token_lifetime; None: as long as the tenant says."""
     _change(client, token_lifetime=seconds)
+
+
+def change_token_format(client: Client, token_format: str | None) -> None:
+    """Let new tokens of the client be of that one of TOKEN_FORMATS; None: of the app's or the tenant's."""
+    _change(client, token_format=token_format)
 
 
 def change_networks(client: Client, networks: str) -> None:

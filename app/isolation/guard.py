@@ -26,6 +26,7 @@ REASONS = {
     "mail": "whoever sends mails takes those that wait longest, whosever they are",
     "migration": "a change of the schema is about the rows of all tenants",
     "purge": "housekeeping looks for tenants that left rows behind",
+    "signing_keys": "housekeeping and the doctor look for keys that need care, whosever they are",
 }
 
 #: The tenant of the request that is being answered; None outside of one, in commands and in the janitor.

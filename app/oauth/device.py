@@ -113,7 +113,7 @@ class DeviceCodeGrant(AuthlibDeviceCodeGrant):
         raise SlowDownError("The device asked too early. Wait five seconds longer from now on.")
 
     def generate_token(self, **_: Any) -> dict[str, object]:
-        return self.server.make_token(self.request)  # type: ignore[no-any-return]
+        return self.server.make_token(self.request, user_id=self.request.user)  # type: ignore[no-any-return]
 
     def save_token(self, token: dict[str, object]) -> None:
         request, found = self.request, self.request.credential

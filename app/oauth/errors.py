@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidGrantError
+from werkzeug.exceptions import ServiceUnavailable
 
 
 class InvalidTargetError(OAuth2Error):
     """RFC 8707 section 2: the resource is malformed, not known here, or not among those that were granted."""
 
     error = "invalid_target"
+
+
+class CannotSign(ServiceUnavailable):
+    """There is a key to sign with, or should be, but this server cannot use it. Only the operator can help."""
+
+    description = "Tokens cannot be signed at the moment. The operator of this server has to look into its log."
 
 
 class TokenReplayed(InvalidGrantError):

@@ -98,7 +98,8 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         return authorization_code.user_id
 
     def generate_token(self, **_: Any) -> dict[str, object]:
-        return self.server.make_token(self.request)  # type: ignore[no-any-return]
+        user_id = self.request.authorization_code.user_id
+        return self.server.make_token(self.request, user_id=user_id)  # type: ignore[no-any-return]
 
     def save_token(self, token: dict[str, object]) -> None:
         self.server.save_for_user(self.request, self.request.authorization_code, token)

@@ -6,6 +6,7 @@ from app.clients import keys
 from app.clients.registered import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, DEVICE_CODE, REFRESH_TOKEN
 from app.clients.registry import ClientFeatures
 from app.oauth import client_auth
+from app.tenants.models import JWT
 from app.tenants.registry import TenantSettings
 
 
@@ -34,6 +35,8 @@ def describe(tenant: TenantSettings, features: ClientFeatures) -> dict[str, obje
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }
+    if tenant.token_format == JWT or features.signed_tokens:
+        metadata["jwks_uri"] = f"{issuer}/oauth2/jwks"
     if features.keys:
         for endpoint in ("token", "revocation", "introspection"):
             metadata[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = sorted(keys.ALGORITHMS)

@@ -65,7 +65,9 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
 
     def issue_token(self, user: int, refresh_token: FoundRefreshToken) -> dict[str, Any]:
         request = self.request
-        return self.server.make_token(request, most=refresh_token.purge_at)  # type: ignore[no-any-return]
+        return self.server.make_token(  # type: ignore[no-any-return]
+            request, user_id=refresh_token.user_id, most=refresh_token.purge_at
+        )
 
     def save_token(self, token: dict[str, Any]) -> None:
         """Store the new access token, and the next link of the chain."""

@@ -27,21 +27,23 @@ from app.attempts.budget import TooManyAttempts
 from app.clients import registry
 from app.clients.registered import RegisteredClient
 from app.extensions import db
-from app.oauth import client_auth, error_uris
+from app.oauth import client_auth, error_uris, signed_tokens
 from app.oauth.assertions import Verifier
 from app.oauth.authorization import RefusedOnPage, answer_address
 from app.oauth.device import DeviceAuthorizationEndpoint, DeviceCodeGrant
-from app.oauth.errors import InvalidTargetError
+from app.oauth.errors import CannotSign, InvalidTargetError
 from app.oauth.grants import AuthorizationCodeGrant, ClientCredentialsGrant, S256CodeChallenge
 from app.oauth.protection import covers
 from app.oauth.pushed import PushedRequestEndpoint
 from app.oauth.refresh import RefreshTokenGrant
 from app.oauth.requests import MAX_BODY, ParsedRequest, check_machine_request, parse_parameters
 from app.oauth.token_endpoints import IntrospectionEndpoint, RevocationEndpoint
+from app.signing.sealing import NoSecretKey, SigningKeyUnreadable
 from app.tenants import current
 from app.tenants.current import current_tenant
 from app.tenants.registry import is_resource_indicator
 from app.tokens import codes, families, pushed, store
+from app.tokens.lifetimes import is_signed, lifetime_of
 from app.tokens.store import CheckedToken
 from app.usage import memory
 from app.usage.store import Use
@@ -196,21 +198,31 @@ class TenantAuthorizationServer(AuthorizationServer):
         """True if an authorization request of ``client`` must carry a code_challenge."""
         return current_tenant.pkce_required or (client.app is not None and client.app.pkce_required)
 
-    def make_token(self, request: ParsedRequest, *, most: int | None = None) -> dict[str, object]:
+    def find_key_of_row(self, token: str) -> str | None:
+        """The text by which the row of an access token of this tenant is found; None if it is none."""
+        return signed_tokens.find_key_of_row(current_tenant, token)
+
+    def make_token(
+        self, request: ParsedRequest, *, user_id: int | None = None, most: int | None = None
+    ) -> dict[str, object]:
         """The answer of RFC 6749 section 5.1 with a new token, which ``request.issued`` then holds too.
 
-        It ends at ``most`` (epoch seconds) at the latest. Exactly the three members
+        It acts for the person ``user_id``, None: for the client itself, and ends at
+        ``most`` (epoch seconds) at the latest. Exactly the three members
         that old integrations know, unless the scope is another than what the client
         gets without asking.
         """
-        expires_at = request.now + lifetime_of(request.client)
-        request.issued = store.new_token(expires_at if most is None else min(expires_at, most))
+        client = request.client
+        expires_at = request.now + lifetime_of(client, current_tenant)
+        expires_at = expires_at if most is None else min(expires_at, most)
+        signed = is_signed(client, current_tenant)
+        request.issued = store.new_signed_token(expires_at) if signed else store.new_token(expires_at)
         answer: dict[str, object] = {
-            "access_token": request.issued.text,
+            "access_token": _sign(request, user_id) if signed else request.issued.text,
             "token_type": "Bearer",
             "expires_in": request.issued.expires_at - request.now,
         }
-        named = "scope" in request.parameters or request.scope != request.client.default_scope
+        named = "scope" in request.parameters or request.scope != client.default_scope
         return answer | {"scope": request.scope} if named and request.scope else answer
 
     def save_for_user(self, request: ParsedRequest, decision: store.ActsForUser, token: dict[str, object]) -> None:
@@ -356,9 +368,25 @@ class TenantAuthorizationServer(AuthorizationServer):
 server = TenantAuthorizationServer()
 
 
-def lifetime_of(client: RegisteredClient) -> int:
-    """Seconds that a token of ``client`` lives: its own setting or the tenant's, never more than the tenant's most."""
-    return min(client.token_lifetime or current_tenant.token_lifetime, current_tenant.token_lifetime_max)
+def _sign(request: ParsedRequest, user_id: int | None) -> str:
+    """``request.issued`` as a JWT. CannotSign if that is impossible: nobody gets another token than they rely on."""
+    grant = signed_tokens.Grant(
+        client_id=request.client.client_id,
+        user_id=user_id,
+        scope=request.scope,
+        resource=request.resource,
+        issued_at=request.now,
+    )
+    try:
+        return signed_tokens.sign(current_tenant, request.issued, grant)
+    except (SigningKeyUnreadable, NoSecretKey) as error:
+        log.error(
+            "not signed: the key (%s) cannot be read, because SECRET_KEY is another one. Put the one before into "
+            "SECRET_KEY_FALLBACKS, or make a new key: flask tenant rotate-signing-key %s",
+            error,
+            current_tenant.slug,
+        )
+        raise CannotSign(retry_after=60) from error
 
 
 def _note_refusal(error: OAuth2Error) -> None:

@@ -1,6 +1,6 @@
 """Revocation (RFC 7009) and introspection (RFC 7662), on Authlib's endpoints.
 
-The text of a token says what kind it is, so ``token_type_hint`` is not needed
+The shape of a token says what kind it is, so ``token_type_hint`` is not needed
 and, as RFC 7009 section 2.2 wants it of an unknown one, ignored.
 """
 
@@ -43,8 +43,9 @@ class RevocationEndpoint(AuthlibRevocationEndpoint):
     def revoke_token(self, token: str, request: ParsedRequest) -> None:
         """End it if it is the client's; ``request.revoked`` then says so to the view, which writes the audit log."""
         client = request.client
-        if token_format.is_well_formed(token, token_format.ACCESS_TOKEN):
-            month, digest = token_format.expiry_month(token), credentials.digest(token)
+        text = self.server.find_key_of_row(token)
+        if text is not None:
+            month, digest = token_format.expiry_month(text), credentials.digest(text)
             request.revoked = store.revoke_token(client.tenant_id, client.pk, month, digest, request.now)
         elif token_format.is_well_formed(token, token_format.REFRESH_TOKEN):
             request.revoked = families.revoke_refresh_token(client.tenant_id, client.pk, token, request.now)
@@ -63,16 +64,17 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
         self, request: ParsedRequest, client: RegisteredClient
     ) -> CheckedToken | FoundRefreshToken | None:
         token = _require_token(request)
-        if token_format.is_well_formed(token, token_format.ACCESS_TOKEN):
-            return self._find_access_token(token, request, client)
+        text = self.server.find_key_of_row(token)
+        if text is not None:
+            return self._find_access_token(text, request, client)
         if token_format.is_well_formed(token, token_format.REFRESH_TOKEN):
             found = families.find_refresh_token(client.tenant_id, token)
             if found is not None and found.check_client(client) and found.is_alive(request.now):
                 return found
         return None
 
-    def _find_access_token(self, token: str, request: ParsedRequest, client: RegisteredClient) -> CheckedToken | None:
-        found = store.check_token(client.tenant_id, token, request.now)
+    def _find_access_token(self, text: str, request: ParsedRequest, client: RegisteredClient) -> CheckedToken | None:
+        found = store.check_token(client.tenant_id, text, request.now)
         if found is None or (found.client_pk != client.pk and not client.resource_server):
             return None
         self.server.note_introspection(client, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -16,6 +17,8 @@ from app.oauth.device import NOTED_REFUSALS
 from app.oauth.errors import TokenReplayed
 from app.oauth.server import server
 from app.retries import runs_again, runs_again_if
+from app.signing import keys as signing
+from app.signing.store import read_keys
 from app.tenants.current import current_tenant, verifies_tenant
 from app.tokens import assertions, codes, families
 from keyporter import current_token, require_oauth
@@ -155,6 +158,17 @@ def describe_server() -> Response:
     return _publish(metadata.describe(current_tenant, registry.find_features(current_tenant.id)))
 
 
+@bp.get("/oauth2/jwks")
+def publish_keys() -> Response:
+    """RFC 7517 section 5: the public keys of all signed tokens that may be alive, and of those to come."""
+    stored = read_keys(current_tenant.id)[1]
+    now = int(time.time())
+    response = _publish({"keys": [json.loads(key.public_part) for key in stored if signing.is_published(key, now)]})
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
 @bp.get("/openapi.json")
 def describe_endpoints() -> Response:
     """The machine endpoints, for programs that make clients of it."""
@@ -164,6 +178,6 @@ def describe_endpoints() -> Response:
 def _publish(document: dict[str, Any]) -> Response:
     """A document that browser apps may read too; it says nothing about anybody."""
     response = jsonify(document)
-    response.headers["Cache-Control"] = "public, max-age=300"
+    response.headers["Cache-Control"] = f"public, max-age={signing.CACHED_SECONDS}"
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response

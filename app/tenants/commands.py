@@ -156,6 +156,8 @@ def _describe(tenant: Tenant, hosts: list[str]) -> dict[str, Any]:
         "has_logo_dark": tenant.logo_dark_name is not None,
         "token_lifetime": tenant.token_lifetime,
         "token_lifetime_max": tenant.token_lifetime_max,
+        "token_format": tenant.token_format,
+        "signing_algorithm": tenant.signing_algorithm,
         "scope": " ".join(scope.name for scope in registry.list_scopes(tenant.id)),
         "pkce_required": tenant.pkce_required,
         "resources": tenant.resources,

@@ -11,6 +11,13 @@ from app.extensions import Model, new_id
 ONE_YEAR = 31_536_000
 THIRTY_DAYS = 2_592_000
 
+#: What access tokens are: 40 characters that mean something to us alone, or signed JWTs (RFC 9068).
+OPAQUE = "opaque"
+JWT = "jwt"
+TOKEN_FORMATS = (OPAQUE, JWT)
+#: What JWTs are signed with; the first one unless the tenant says otherwise.
+SIGNING_ALGORITHMS = ("ES256", "RS256")
+
 ACTIVE = "active"
 SUSPENDED = "suspended"
 
@@ -48,6 +55,9 @@ class Tenant(Model):
     #: Seconds: a refresh token that is not used for so long ends, and its family at the latest after the second.
     refresh_idle: Mapped[int] = mapped_column(default=THIRTY_DAYS)
     refresh_lifetime: Mapped[int] = mapped_column(default=ONE_YEAR)
+    #: One of TOKEN_FORMATS, for clients that have none of their own; and of SIGNING_ALGORITHMS, for the next key.
+    token_format: Mapped[str] = mapped_column(default=OPAQUE)
+    signing_algorithm: Mapped[str] = mapped_column(default=SIGNING_ALGORITHMS[0])
     #: True: confidential apps need PKCE too.
     pkce_required: Mapped[bool] = mapped_column(default=False)
     #: How people sign in, space-separated; "password" is the one there is.

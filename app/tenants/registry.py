@@ -16,7 +16,16 @@ from sqlalchemy.exc import IntegrityError
 from app import logos
 from app.extensions import db
 from app.logos import LogoError
-from app.tenants.models import ACTIVE, ONE_YEAR, SUSPENDED, Scope, Tenant, TenantHost
+from app.tenants.models import (
+    ACTIVE,
+    ONE_YEAR,
+    SIGNING_ALGORITHMS,
+    SUSPENDED,
+    TOKEN_FORMATS,
+    Scope,
+    Tenant,
+    TenantHost,
+)
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -53,6 +62,9 @@ class TenantSettings:
     logo_dark_name: str | None
     token_lifetime: int
     token_lifetime_max: int
+    #: One of TOKEN_FORMATS, and of SIGNING_ALGORITHMS.
+    token_format: str
+    signing_algorithm: str
     scopes: frozenset[str]
     pkce_required: bool
     #: Resource indicators (RFC 8707) beside ``base_url``.
@@ -135,6 +147,8 @@ def settings_of(tenant: Tenant, port: int, *, scope: str = "") -> TenantSettings
         logo_dark_name=tenant.logo_dark_name,
         token_lifetime=tenant.token_lifetime,
         token_lifetime_max=tenant.token_lifetime_max,
+        token_format=tenant.token_format,
+        signing_algorithm=tenant.signing_algorithm,
         scopes=frozenset(scope.split()),
         pkce_required=tenant.pkce_required,
         resources=frozenset(tenant.resources.split()),
@@ -244,6 +258,8 @@ SETTINGS = (
     "logo_dark",
     "token_lifetime",
     "token_lifetime_max",
+    "token_format",
+    "signing_algorithm",
     "scope",
     "pkce_required",
     "resources",
@@ -277,6 +293,8 @@ def change_setting(tenant: Tenant, key: str, value: str | bytes) -> None:
         "colour": _checked_colour,
         "token_lifetime": lambda text: _checked_lifetime(text, tenant.token_lifetime_max),
         "token_lifetime_max": lambda text: _checked_lifetime(text, 10 * ONE_YEAR),
+        "token_format": lambda text: _checked_choice(text, "token formats", TOKEN_FORMATS),
+        "signing_algorithm": lambda text: _checked_choice(text, "algorithms", SIGNING_ALGORITHMS),
         "pkce_required": _checked_flag,
         "resources": _checked_resources,
         "refresh_idle": lambda text: _checked_lifetime(text, 10 * ONE_YEAR),
@@ -371,6 +389,16 @@ def delete_tenant(tenant: Tenant) -> None:
     db.session.execute(delete(Tenant).where(Tenant.id == tenant.id))
 
 
+def note_change(tenant_id: int) -> None:
+    """Let every worker read again what it remembers of the tenant: something that belongs to it has changed."""
+    db.session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id)
+        .values(version=Tenant.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def count_tenants() -> int:
     return db.session.scalar(select(func.count()).select_from(Tenant)) or 0
 
@@ -457,6 +485,12 @@ def is_resource_indicator(uri: str) -> bool:
     if not _RESOURCE.fullmatch(uri) or parts.username is not None:
         return False
     return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host)))
+
+
+def _checked_choice(text: str, what: str, choices: Sequence[str]) -> str:
+    if text not in choices:
+        raise TenantError(f"The {what} are: {', '.join(choices)}.")
+    return text
 
 
 def _checked_flag(text: str) -> bool:

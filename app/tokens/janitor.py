@@ -16,6 +16,8 @@ from app.accounts import registry as accounts
 from app.accounts import store as people
 from app.extensions import db
 from app.mail import outbox
+from app.signing import keys as signing
+from app.signing import store as signing_keys
 from app.tenants import registry as tenants
 from app.tokens import reminders, retention
 
@@ -50,6 +52,7 @@ def _run(app: Flask, stopped: Event, ask_every: float) -> None:
                 now = int(time.time())
                 reminders.remind_if_it_is_time(now)
                 purge_if_it_is_time(now)
+                take_care_of_signing_keys_if_it_is_time(now)
             except SQLAlchemyError as error:
                 db.session.rollback()
                 log.warning("not purged: the database does not answer (%s)", type(error).__name__)
@@ -64,6 +67,21 @@ def purge_if_it_is_time(now: int) -> int | None:
     deleted = purge_everything(now)
     log.info("purged: %s rows", deleted)
     return deleted
+
+
+def take_care_of_signing_keys_if_it_is_time(now: int) -> bool:
+    """Replace old keys, ahead, and clear those away that are over, unless somebody did within the last hour."""
+    is_our_turn = leases.take_lease("signing-keys", now, EVERY)
+    db.session.commit()
+    if is_our_turn:
+        # Each in a transaction of its own: what is wrong with one tenant's key is no other tenant's trouble.
+        for key, algorithm in signing_keys.list_everywhere():
+            signing.take_care_of(key, algorithm, now)
+            db.session.commit()
+        for tenant_id in signing_keys.tenants_with_retired_keys(now):
+            signing.clear_away(tenant_id, now)
+            db.session.commit()
+    return is_our_turn
 
 
 def purge_everything(now: int) -> int:

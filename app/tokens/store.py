@@ -34,7 +34,10 @@ from keyporter import token_format
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token that was just made: the only moment in which its text exists here."""
+    """A token that was just made: the only moment in which its text exists here.
+
+    Of a signed token (RFC 9068) ``text`` is the jti, by which its row is found.
+    """
 
     text: str = field(repr=False)
     digest: bytes
@@ -48,6 +51,12 @@ class IssuedToken:
 def new_token(expires_at: int) -> IssuedToken:
     """Make the text of an access token that ends at ``expires_at`` (epoch seconds). No statement."""
     text = credentials.new_access_token(expires_at)
+    return IssuedToken(text, credentials.digest(text), expires_at)
+
+
+def new_signed_token(expires_at: int) -> IssuedToken:
+    """Make the jti of a signed access token that ends at ``expires_at`` (epoch seconds). No statement."""
+    text = credentials.new_jwt_id(expires_at)
     return IssuedToken(text, credentials.digest(text), expires_at)
 
 
@@ -210,7 +219,10 @@ _CHECK_TOKEN = (
 
 
 def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
-    """What is known of a well-formed access token on this tenant, good or not; None if there is no such token."""
+    """What is known of an access token on this tenant, good or not; None if there is no such token.
+
+    ``text`` is that of an opaque token, or the jti of a signed one whose signature was checked.
+    """
     month, digest = token_format.expiry_month(text), credentials.digest(text)
     parameters = {"tenant_id": tenant_id, "month": month, "digest": digest}
     row = db.session.execute(_CHECK_TOKEN, parameters).first()

@@ -31,6 +31,7 @@ OPEN_TO_STRANGERS = {
     "oauth.authorize_device": "clients authenticate in the request; public apps say which one they are",
     "oauth.push_authorization_request": "likewise",
     "oauth.describe_server": "public metadata (RFC 8414)",
+    "oauth.publish_keys": "public keys (RFC 7517)",
     "oauth.describe_endpoints": "public too, and the same for everybody",
     "consent.authorize": "leads to sign-in once the request is known to be good",
 }

@@ -19,7 +19,7 @@ LAYERS = (
     {"logos"},
     {"audit"},
     {"tenants"},
-    {"attempts", "leases"},
+    {"attempts", "leases", "signing"},
     {"mail"},
     {"command_line"},
     {"accounts"},

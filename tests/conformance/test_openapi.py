@@ -221,6 +221,23 @@ def test_what_an_api_client_gets_is_as_described(as_api_client):
 
 
 @live
+def test_what_a_client_with_signed_tokens_gets_is_as_described(as_api_client, served_world, site):
+    as_api_client.client = served_world.client(site, token_format="jwt")
+    as_api_client.own = basic(as_api_client.client.client_id, as_api_client.client.secret)
+
+    issued = as_api_client.post("/oauth2/token", grant_type="client_credentials")
+
+    token = issued.json()["access_token"]
+    assert token.count(".") == 2
+    assert as_api_client.get("/oauth2/verify", {"Authorization": f"Bearer {token}"}).status_code == 200
+    assert as_api_client.post("/oauth2/introspect", token=token).json()["active"] is True
+    assert len(as_api_client.get("/oauth2/jwks").json()["keys"]) == 1
+    assert as_api_client.get("/.well-known/oauth-authorization-server").json()["jwks_uri"]
+    assert as_api_client.post("/oauth2/revoke", token=token).status_code == 200
+    assert as_api_client.post("/oauth2/introspect", token=token).json() == {"active": False}
+
+
+@live
 def test_what_an_app_gets_is_as_described(as_app):
     known = {name: values[0] for name, values in as_app.known.items()}
     redeem = {"grant_type": "authorization_code", "code": known["code"], "redirect_uri": known["redirect_uri"]}
