@@ -56,7 +56,7 @@ class Side:
         self.signed = world.client(self.tenant, name=f"{name} signed program", token_format="jwt")
         self.api = world.client(self.tenant, "api", resource_server=True, name=f"{name} API")
         self.signing = world.client(self.tenant, "signing", jwks=signer.jwks, name=f"{name} signing program")
-        self.own_app = world.oauth_app(
+        self.own_app: AppHandle = world.oauth_app(
             self.tenant, name=f"{name} Field", redirect_uris=[f"https://{slug}field.example/callback"],
             logo=logos.read(picture(colour=COLOURS[name])), **APP_OPTIONS,
         )  # fmt: skip
@@ -67,7 +67,8 @@ class Side:
         self.spare = world.client(self.tenant, name=f"{name} spare program")
         # So that the audit log tells of them.
         self.browser(self.solo)
-        self.admin, self.member = self.browser(self.ana), self.browser(self.bo)
+        self.admin: Browser = self.browser(self.ana)
+        self.member: Browser = self.browser(self.bo)
         self.admin.get_code(self.app)
 
     def _person(self, email: str, name: str, *, admin: bool = False) -> UserHandle:
@@ -93,13 +94,13 @@ class Side:
         """By which the tenant's own picture is addressed."""
         with self.world.app.app_context():
             tenant = tenants.find_by_slug(self.tenant.slug)
-            return tenant and tenant.logo_name
+            return tenant.logo_name if tenant else None
 
     def logo_name_of_app(self) -> str | None:
         """By which the picture of the app is addressed that only this tenant has."""
         with self.world.app.app_context():
             app = app_registry.find_app(self.own_app.client_id)
-            return app and app.logo_name
+            return app.logo_name if app else None
 
     def somebody(self) -> int:
         """The row id of a person who may come to harm."""
@@ -390,8 +391,8 @@ KINDS: dict[str, Kind] = {
         lambda side: {"client_pk": str(side.own.pk), "id": str(side.own.pk), "tenant_id": str(side.tenant.id)},
         lambda _: {"client_pk": str(new_id()), "id": str(new_id()), "tenant_id": str(new_id())},
     ),
-    "name of a logo": Kind(lambda side: side.logo_name(), lambda _: secrets.token_hex(16) + "-32x32"),
-    "name of an app's logo": Kind(lambda side: side.logo_name_of_app(), lambda _: secrets.token_hex(16) + "-64x64"),
+    "name of a logo": Kind(Side.logo_name, lambda _: secrets.token_hex(16) + "-32x32"),
+    "name of an app's logo": Kind(Side.logo_name_of_app, lambda _: secrets.token_hex(16) + "-64x64"),
     "name of a client": Kind(lambda side: side.own_name, lambda _: "no such program"),
 }
 

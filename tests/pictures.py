@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def picture(
-    kind: str = "PNG", size: tuple[int, int] = (64, 64), colour: str = "navy", mode: str = "RGB", **options: Any
+    kind: str = "PNG", size: tuple[int, int] = (64, 64), colour: str | int = "navy", mode: str = "RGB", **options: Any
 ) -> bytes:
     """A file of that ``kind``; ``options`` are Pillow's, for saving."""
     file = BytesIO()

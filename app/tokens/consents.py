@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import and_, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -193,7 +194,8 @@ def list_connections(tenant_id: int, user_id: int) -> list[Connection]:
         .where(Consent.tenant_id == tenant_id, Consent.user_id == user_id, Consent.withdrawn_at.is_(None))
         .order_by(Consent.given_at.desc(), Client.id)
     )
-    return [Connection(*row) for row in db.session.execute(statement)]
+    rows: Any = db.session.execute(statement)
+    return [Connection(*row) for row in rows]
 
 
 def find_connection(tenant_id: int, user_id: int, ref: int) -> Connection | None:
