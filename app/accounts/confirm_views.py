@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 from app import credentials
 from app.accounts import providers, session
 from app.accounts.forms import ConfirmForm
+from app.accounts.providers import PASSWORD
 from app.accounts.session import login_required
 from app.accounts.views import Refusal, bp, refuse_to_wait, target_of
 from app.attempts import budget
@@ -47,11 +48,13 @@ def recently_confirmed(
                 next_url = request.full_path.rstrip("?")
                 return _ask(cancel, action=url_for("accounts.confirm", next=next_url, cancel=cancel))
             carried = _fields_to_carry(request.form)
+            # Another service is reached by leaving this page, and brings back an address, no form.
+            back = request.full_path.rstrip("?") if session.has_page(request.path) else cancel
             if "confirm_password" not in request.form:
-                return _ask(cancel, carried=carried, status=403)
+                return _ask(cancel, carried=carried, back=back, status=403)
             refusal = _try_to_confirm()
             if refusal is not None:
-                return _ask(cancel, carried=carried, refusal=refusal)
+                return _ask(cancel, carried=carried, back=back, refusal=refusal)
             return view(*args, **kwargs)
 
         return guarded
@@ -77,6 +80,8 @@ def _try_to_confirm() -> Refusal | None:
     Commits, so that what the form was sent for, and may refuse, does not take the new session id back.
     """
     form = ConfirmForm()
+    if not providers.takes(current_tenant, PASSWORD.name):
+        return Refusal(_("No password is taken here."))
     if not form.validate():
         return Refusal(" ".join(map(str, form.confirm_password.errors)))
     budgets = session.budgets_of_password(session.get_signed_in_user().email)
@@ -109,10 +114,14 @@ def _ask(
     *,
     action: str | None = None,
     carried: Iterable[tuple[str, str]] = (),
+    back: str | None = None,
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> ResponseReturnValue:
-    """The page; its form goes to ``action``, or back to the address that it is the answer of."""
+    """The page; its form goes to ``action``, or back to the address that it is the answer of.
+
+    ``back`` is where a form begins that was sent, and is not carried out if another service is asked.
+    """
     # What was sent is not shown again, be it wrong.
     form = ConfirmForm(formdata=None)
     page = render_template(
@@ -123,6 +132,8 @@ def _ask(
         action=action,
         carried=carried,
         cancel=cancel,
+        back=back,
+        takes_password=providers.takes(current_tenant, PASSWORD.name),
         offers=[offer for offer in providers.offers(current_tenant) if not offer.has_form],
     )
     response = make_response(page, refusal.status if refusal else status)

@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, cast
+from typing import Any, NamedTuple, ParamSpec, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, abort, current_app, g, redirect, request, session, url_for
@@ -191,25 +191,33 @@ def is_recently_confirmed() -> bool:
     return confirmed_at is not None and time.time() - confirmed_at < CONFIRMED_SECONDS
 
 
-def ask_another_service(next_url: str | None) -> str:
+class Asked(NamedTuple):
+    """What this browser asked another sign-in service for."""
+
+    #: The nonce's digest; empty if it did not ask.
+    nonce: str = ""
+    #: Where to go on.
+    next_url: str | None = None
+    #: True: a form was sent before it, which was not carried out.
+    interrupted: bool = False
+
+
+def ask_another_service(next_url: str | None, *, interrupted: bool = False) -> str:
     """Begin a sign-in that another service does: the nonce that ties its answer to this browser."""
     nonce = credentials.new_nonce()
     kept = next_url if next_url and len(next_url) <= _LONGEST_NEXT else None
-    asked = [credentials.digest(nonce).hex(), kept, int(time.time())]
+    asked = [credentials.digest(nonce).hex(), kept, int(time.time()), interrupted]
     session[_ASKED] = [*session.get(_ASKED, []), asked][-_MOST_ASKED:]
     return nonce
 
 
-def take_asked(nonce: str) -> tuple[str, str | None]:
-    """The digest of ``nonce`` and where to go on, if this browser asked with it lately; else two times nothing.
-
-    It is spent by it.
-    """
+def take_asked(nonce: str) -> Asked:
+    """What this browser asked for with ``nonce`` lately, if it did. It is spent by it."""
     digest, now = credentials.digest(nonce).hex(), int(time.time())
     asked = session.get(_ASKED, [])
     session[_ASKED] = [kept for kept in asked if kept[0] != digest]
     found = next((kept for kept in asked if kept[0] == digest and 0 <= now - kept[2] <= ASKED_SECONDS), None)
-    return (found[0], found[1]) if found else ("", None)
+    return Asked(found[0], found[1], interrupted=bool(found[3:] and found[3])) if found else Asked()
 
 
 def budgets_of_password(email: str) -> tuple[Budget, ...]:
@@ -361,12 +369,16 @@ def page_before() -> str | None:
         return None
     if parts.netloc != request.host:
         return None
+    return local_path(parts.path + (f"?{parts.query}" if parts.query else "")) if has_page(parts.path) else None
+
+
+def has_page(path: str) -> bool:
+    """True if a browser can open ``path``: it is not only the answer to a form, nor nothing that is here."""
     try:
-        current_app.url_map.bind(request.host).match(parts.path, method="GET")
+        current_app.url_map.bind(request.host).match(path, method="GET")
     except HTTPException:
-        # The answer to a form, or nothing that is here.
-        return None
-    return local_path(parts.path + (f"?{parts.query}" if parts.query else ""))
+        return False
+    return True
 
 
 def current_actor() -> Actor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import urlencode
 
-from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts import providers, session, store
@@ -28,7 +28,8 @@ def start() -> ResponseReturnValue:
     """Lead to the product, with a nonce that its ticket has to bring back to this browser."""
     if not providers.takes(current_tenant, HANDOVER.name) or current_tenant.handover_url is None:
         abort(404)
-    nonce = session.ask_another_service(session.page_before())
+    next_url = session.local_path(request.args.get("next")) or session.page_before()
+    nonce = session.ask_another_service(next_url, interrupted="interrupted" in request.args)
     asked = {"nonce": nonce, "return_to": current_tenant.base_url + url_for(".arrive")}
     if request.args.get("again"):
         asked["prompt"] = "login"
@@ -44,10 +45,10 @@ def arrive() -> ResponseReturnValue:
     if not providers.takes(current_tenant, HANDOVER.name):
         abort(404)
     ticket = request.args.get("ticket", "")
-    nonce, next_url = session.take_asked(tickets.nonce_of(ticket))
+    asked = session.take_asked(tickets.nonce_of(ticket))
     source = (budget.ADDRESS, budget.source_of(request.remote_addr))
     try:
-        proof = budget.try_once(current_tenant.id, (source,), lambda: _authenticate(ticket, nonce))
+        proof = budget.try_once(current_tenant.id, (source,), lambda: _authenticate(ticket, asked.nonce))
     except TooManyAttempts as error:
         refusal = refuse_to_wait(error)
         page = render_template("handover/refused.html", error=refusal.text)
@@ -59,7 +60,9 @@ def arrive() -> ResponseReturnValue:
     session.sign_in(proof.user, confirmed_at=proof.confirmed_at)
     audit.record(current_tenant.id, "login.ok", session.current_actor(), target_of(proof.user), "By hand-over.")
     db.session.commit()
-    response = redirect(next_url or url_for("accounts.start"), 303)
+    if asked.interrupted:
+        flash(_("Nothing was changed. Do it again."))
+    response = redirect(asked.next_url or url_for("accounts.start"), 303)
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import secrets
 import threading
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -226,6 +228,74 @@ def test_it_counts_as_the_proof_of_now_only_if_the_product_says_when_that_was(wo
     arrive(browser, ticket(product, admin, asked["nonce"], auth_time=now()))
 
     assert "Send the invitation" in browser.get("/settings/members/invite").text
+
+
+def leave(browser, signer, user):
+    """By the button of the page that is shown to the product, and back."""
+    [button] = re.findall(r'href="(/login/handover/start[^"]*)"', browser.page.text)
+    location = browser.get(html.unescape(button)).headers["Location"]
+    nonce = parse_qs(urlsplit(location).query)["nonce"][0]
+    return arrive(browser, ticket(signer, user, nonce, auth_time=now()))
+
+
+@pytest.mark.parametrize("methods", ["password handover", "handover"])
+def test_a_form_that_had_to_wait_for_it_is_not_carried_out_and_the_page_says_so(
+    world, tenant, signer, browser, admin, methods
+):
+    set_up(world, tenant, signer.jwks, methods)
+    arrive(browser, ticket(signer, admin, start(browser)["nonce"], auth_time=None))
+    browser.get("/account")
+
+    path = "/settings/members/invite"
+    asked = browser.post(path, {"name": "Cy", "email": "cy@acme.example", "role": "member"})
+    assert asked.status_code == 403
+    assert "Nothing was changed yet. What you typed is not kept" in asked.text
+    assert ('name="confirm_password"' in asked.text) == (methods != "handover")
+    back = leave(browser, signer, admin)
+
+    assert (back.status_code, back.headers["Location"]) == (303, path)
+    assert "Nothing was changed. Do it again." in browser.get(path).text
+    assert "Send the invitation" in browser.page.text
+    assert "Nothing was changed" not in browser.get(path).text
+    assert world.run(lambda: registry.find_user_by_email(tenant.id, "cy@acme.example")) is None
+
+
+def test_a_button_without_a_page_of_its_own_leads_back_to_where_it_stands(world, product, browser, admin, member):
+    arrive(browser, ticket(product, admin, start(browser)["nonce"], auth_time=None))
+    browser.get("/account")
+
+    browser.post(f"/settings/members/{member.id}/invite-again")
+    back = leave(browser, product, admin)
+
+    assert back.headers["Location"] == f"/settings/members/{member.id}"
+    assert "Nothing was changed. Do it again." in browser.get(back.headers["Location"]).text
+
+
+def test_a_page_that_had_to_wait_for_it_is_simply_opened(world, product, browser, admin):
+    arrive(browser, ticket(product, admin, start(browser)["nonce"], auth_time=None))
+
+    assert "Nothing was changed" not in browser.get("/settings/members/invite").text
+    asked = start(browser, "/settings/members/invite", again=1)
+    arrive(browser, ticket(product, admin, asked["nonce"], auth_time=now()))
+
+    assert "Nothing was changed" not in browser.get("/settings/members/invite").text
+
+
+def test_no_password_confirms_where_none_is_taken(world, tenant, signer, browser, admin):
+    set_up(world, tenant, signer.jwks, "handover")
+    arrive(browser, ticket(signer, admin, start(browser)["nonce"], auth_time=None))
+    browser.get("/account")
+
+    refused = browser.post("/confirm", {"confirm_password": admin.password})
+
+    assert refused.status_code == 422
+    assert "No password is taken here." in refused.text
+
+
+def test_nobody_is_led_to_another_host_by_what_the_address_says(product, browser, member):
+    asked = start(browser, next="//evil.example/")
+
+    assert arrive(browser, ticket(product, member, asked["nonce"])).headers["Location"] == "/login"
 
 
 @pytest.mark.parametrize("auth_time", [None, 1, "now", True, 1e400, -5])
