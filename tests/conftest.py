@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 
+from app import credentials
 from tests.databases import Databases, PostgresDatabases, SqliteDatabases, close, make_app, start_postgres
 from tests.postgres import PostgresServer
 from tests.scratch import folder_in_memory
@@ -26,6 +28,9 @@ ENGINES = [
 ]
 
 
+REAL_HASHER = credentials._hasher
+
+
 def pytest_collection_finish() -> None:
     """Let the garbage collector look seldom, and pass over what stays until the end: the tests and the modules.
 
@@ -34,6 +39,23 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_slow_hash() -> Iterator[None]:
+    """What people typed is hashed by argon2id in tests too, but in no time; real servers take theirs."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(credentials, "_hasher", cheap)
+        monkeypatch.setattr(credentials, "_nobodys_hash", cheap.hash("nobody"))
+        yield
+
+
+@pytest.fixture
+def real_slow_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests about its parameters and its time."""
+    monkeypatch.setattr(credentials, "_hasher", REAL_HASHER)
+    monkeypatch.setattr(credentials, "_nobodys_hash", REAL_HASHER.hash("nobody"))
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def test_a_generated_secret_is_kept_as_its_digest():
     assert not credentials.matches(stored.value, stored)
 
 
-def test_a_typed_secret_is_kept_under_argon2id_with_a_salt():
+def test_a_typed_secret_is_kept_under_argon2id_with_a_salt(real_slow_hash):
     first, second = credentials.store_typed(TYPED), credentials.store_typed(TYPED)
 
     assert first.algorithm == ARGON2ID

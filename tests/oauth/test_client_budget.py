@@ -6,7 +6,6 @@ import logging
 
 import pytest
 import time_machine
-from argon2 import PasswordHasher
 from sqlalchemy import func, select
 
 from app import credentials
@@ -30,11 +29,8 @@ HOME, ABROAD = "203.0.113.9", "198.51.100.7"
 
 @pytest.fixture(autouse=True)
 def fresh_worker(monkeypatch):
-    """A worker that has just started and knows nobody; its slow hash is argon2id too, but a cheap one."""
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    """A worker that has just started and knows nobody."""
     monkeypatch.setattr(credentials, "_verified", credentials.VerifiedSecrets())
-    monkeypatch.setattr(credentials, "_hasher", cheap)
-    monkeypatch.setattr(credentials, "_nobodys_hash", cheap.hash("nobody"))
     monkeypatch.setitem(budget.LIMITS, budget.ADDRESS, Limit(ENOUGH, 60))
 
 

@@ -74,7 +74,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(database_url, tmp_path) -> Iterator[Stage]:
+def stage(database_url, tmp_path, real_slow_hash) -> Iterator[Stage]:
     with serving(
         database_url,
         tmp_path / "log",
