@@ -32,8 +32,11 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 # Set by `make coverage`, so that what it measures is `make test` and nothing else.
 MEASURE ?=
-PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile $(MEASURE) $(ARGS)
+# In the order of tests/conftest.py, not by the number of tests.
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(MEASURE) $(ARGS)
 
+# Tests start the server a hundred times; where this is set, each process would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 ifdef PORT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,26 @@ ENGINES = [
 
 
 REAL_HASHER = credentials._hasher
+
+#: The files that take longest, which no number of tests says; the longest first.
+SLOW = ("faults/test_kill.py", "browser/", "conformance/", "mail/test_workers.py", "deployment/", "faults/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hand out the long files first: at the end, one of them would keep one process busy and the others waiting.
+
+    The order in one process stays random (pytest-randomly), and so does the order within a file.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = Counter(item.path for item in items)
+
+    def rank(item: pytest.Item) -> tuple[int, int]:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        slow = next((place for place, start in enumerate(SLOW) if path.startswith(start)), len(SLOW))
+        return slow, -sizes[item.path]
+
+    items.sort(key=rank)
 
 
 def pytest_collection_finish() -> None:
