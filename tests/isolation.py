@@ -61,7 +61,7 @@ class Side:
             logo=logos.read(picture(colour=COLOURS[name])), **APP_OPTIONS,
         )  # fmt: skip
         #: It may manage API clients.
-        self.managing = world.client(self.tenant, "managing", name=f"{name} managing program")
+        self.managing: ClientHandle = world.client(self.tenant, "managing", name=f"{name} managing program")
         let_manage(world, self.managing)
         #: A client for requests that change what they find.
         self.spare = world.client(self.tenant, name=f"{name} spare program")

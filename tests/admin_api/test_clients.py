@@ -306,10 +306,10 @@ class TestChange:
         """Between reading the version and holding it there is a moment."""
         hold = registry.hold
 
-        def somebody_is_faster(client):
+        def somebody_is_faster(*key, version):
             monkeypatch.setattr(registry, "hold", hold)
             rename_elsewhere(world, tenant, api_client)
-            return hold(client)
+            return hold(*key, version=version)
 
         read = program.get(f"/{api_client.pk}").headers["ETag"]
         monkeypatch.setattr(registry, "hold", somebody_is_faster)

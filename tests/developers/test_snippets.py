@@ -101,7 +101,7 @@ def begin(site, tmp_path):
     begun: list[subprocess.Popen[str]] = []
 
     def begin_and_remember(*arguments: Any, **variables: str) -> subprocess.Popen[str]:
-        begun.append(begin_it(*arguments, **variables))
+        begun.append(begin_it(*arguments, **variables))  # type: ignore[arg-type]
         return begun[-1]
 
     yield begin_and_remember
