@@ -79,8 +79,10 @@ lint: $(VENV)/.installed-dev
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 
+# The package for APIs once more, as the oldest Python that it supports reads it.
 types: $(VENV)/.installed-dev
 	@$(PY) -m mypy
+	@$(PY) -m mypy --python-version 3.10 --cache-dir .mypy_cache/oldest keyporter
 
 coverage: $(VENV)/.installed-dev
 	@$(PY) -m coverage erase
@@ -114,7 +116,7 @@ lock: $(VENV)/.installed-dev
 	@$(LOCK) --output-file requirements-dev.txt --constraint requirements.txt requirements-dev.in
 
 clean:
-	rm -rf $(VENV) $(dir $(NPM_CLIENTS)) instance .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(dir $(NPM_CLIENTS)) instance .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):

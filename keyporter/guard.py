@@ -168,7 +168,7 @@ def expiry_headers(token: AccessToken | None, status: int) -> dict[str, str]:
     """What the answer of a route that was let in has to say of the token's end; nothing if that is far away."""
     if token is None or not token.expires_at or status >= 400 or token.expires_at - time.time() > ENDS_SOON:
         return {}
-    ends = datetime.fromtimestamp(token.expires_at, timezone.utc)  # noqa: UP017 - Python 3.10
+    ends = datetime.fromtimestamp(token.expires_at, timezone.utc)
     return {EXPIRES_AT: ends.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 

@@ -77,7 +77,7 @@ class Chain:
         for lookup in self._lookups:
             try:
                 found = lookup.find(token, call)
-            except LookupUnavailable as error:
+            except LookupUnavailable as error:  # noqa: PERF203 - one for each
                 unavailable = error
             else:
                 if found is not None:

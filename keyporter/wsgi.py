@@ -12,7 +12,8 @@ from keyporter.lookup import Call, TokenLookup
 from keyporter.metadata import describe_resource
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    # wsgiref.types is there from Python 3.11 on.
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: Where the application finds its AccessToken.
 TOKEN = "keyporter.token"
