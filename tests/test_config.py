@@ -82,3 +82,12 @@ def test_a_mail_server_needs_to_know_from_whom():
 def test_a_sender_that_is_no_address_is_refused(sender):
     with pytest.raises(ConfigError, match="MAIL_FROM must be"):
         Config.from_env({"SECRET_KEY": LONG, "SMTP_URL": "smtp://h", "MAIL_FROM": sender})
+
+
+def test_the_life_of_signed_tokens_and_of_their_keys_is_read_and_bounded():
+    config = Config.from_env({"SECRET_KEY": LONG, "JWT_LIFETIME_MAX": "600", "SIGNING_KEY_DAYS": "0"})
+
+    assert (config.JWT_LIFETIME_MAX, config.SIGNING_KEY_DAYS) == (600, 0)
+    for name, value in (("JWT_LIFETIME_MAX", "59"), ("JWT_LIFETIME_MAX", "86401"), ("SIGNING_KEY_DAYS", "-1")):
+        with pytest.raises(ConfigError, match=f"{name} must be a number from"):
+            Config.from_env({"SECRET_KEY": LONG, name: value})

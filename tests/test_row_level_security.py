@@ -255,6 +255,22 @@ class TestEverythingStillWorks:
         with app.app_context():
             assert janitor.purge_everything(now() + 400 * 86_400) == 2
 
+    def test_tokens_are_signed_and_their_keys_replaced(self, app, world, tenant, other_tenant):
+        for each in (tenant, other_tenant):
+            signed = world.client(each, token_format="jwt")
+            machine = Machine(app, each)
+            tokens = [machine.token(signed) for _ in range(2)]
+            Shell(app).do("tenant", "rotate-signing-key", each.slug)
+            assert all(machine.works(token) for token in [*tokens, machine.token(signed)])
+            assert len(machine.open("/oauth2/jwks").json["keys"]) == 2
+        later = now() + 91 * 86_400
+
+        assert world.run(lambda: janitor.take_care_of_signing_keys_if_it_is_time(later))
+
+        for each in (tenant, other_tenant):
+            listed = Shell(app).json("tenant", "signing-keys", each.slug)
+            assert len({key["kid"] for key in listed}) == 2, "the old one is gone, the next one is there"
+
     def test_the_schema_goes_down_and_up(self, owner, app, world, tenant, machine, api_client):
         token = machine.token(api_client)
         shell = Shell(app)

@@ -116,3 +116,23 @@ def test_a_thousand_tokens_share_nothing_but_kind_and_month():
     assert len({token[:5] for token in tokens}) == 1
     for position in range(5, 40):
         assert len({token[position] for token in tokens}) > (2 if position == 34 else 40)
+
+
+@pytest.mark.parametrize(
+    "text,may_be",
+    [
+        ("eyJhbGciOiJFUzI1NiJ9.e30.c2ln", True),
+        ("a-_.b.c", True),
+        ("a" * 4000 + "." + "b" * 4000 + "." + "c" * 190, True),
+        ("a" * 4000 + "." + "b" * 4000 + "." + "c" * 191, False),
+        ("a.b", False),
+        ("a.b.c.d", False),
+        ("a..c", False),
+        ("a.b.", False),
+        ("a.b=.c", False),
+        ("a.b+.c", False),
+        ("a.b.c/../x", False),
+    ],
+)
+def test_what_has_the_shape_of_a_signed_token_may_be_one(text, may_be):
+    assert token_format.may_be_access_token(text) is may_be

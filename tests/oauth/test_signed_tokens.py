@@ -86,6 +86,32 @@ class TestWhoGetsThem:
 
         assert len(machine.redeem(app, browser.get_code(app)).json["access_token"]) == 40
 
+    def test_the_commands_say_who(self, tenant, machine, api_client, shell):
+        assert shell.json("tenant", "show", "acme")["token_format"] == "opaque"
+        made = shell.json("client", "create", "--tenant", "acme", "--name", "A", "--token-format", "jwt")
+        assert made["token_format"] == "jwt"
+        app = shell.json(
+            "app", "create", "--name", "A", "--redirect-uri", "https://a.example/", "--tenant", "acme",
+            "--token-format", "jwt",
+        )  # fmt: skip
+        assert app["token_format"] == "jwt"
+        assert shell.json("app", "set", app["client_id"], "--token-format", "opaque")["token_format"] == "opaque"
+        assert shell.json("app", "set", app["client_id"], "--name", "B")["token_format"] == "opaque"
+        assert shell.json("app", "set", app["client_id"], "--token-format", "tenant")["token_format"] is None
+
+        change = ("client", "set", api_client.client_id, "--tenant", "acme", "--token-format")
+        assert shell.json(*change, "jwt")["token_format"] == "jwt"
+        assert token_format.is_compact_jws(machine.token(api_client))
+        assert shell.json(*change, "tenant")["token_format"] is None
+        assert len(machine.token(api_client)) == 40
+
+    def test_words_that_mean_nothing_are_refused(self, tenant, api_client, shell):
+        assert shell.refusal("tenant", "set", "acme", "token_format", "JWT") == "The token formats are: opaque, jwt."
+        refusal = shell.refusal("tenant", "set", "acme", "signing_algorithm", "HS256")
+        assert refusal == "The algorithms are: ES256, RS256."
+        result = shell.run("client", "set", api_client.client_id, "--tenant", "acme", "--token-format", "x")
+        assert result.exit_code == 2
+
 
 class TestWhatItSays:
     def test_header_and_claims_of_an_api_client(self, machine, signing, api_client):

@@ -91,6 +91,8 @@ def test_an_unknown_tenant_is_refused_with_the_nearest_name(shell, tenant):
         ("name", "Acme  GmbH", "Acme GmbH"),
         ("colour", "#aa00ff", "#AA00FF"),
         ("token_lifetime", "3600", 3600),
+        ("token_format", "jwt", "jwt"),
+        ("signing_algorithm", "RS256", "RS256"),
         ("token_lifetime_max", "7200", 7200),
         ("scope", "write read", "read write"),
         ("pkce_required", "yes", True),
