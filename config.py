@@ -55,6 +55,8 @@ class Config:
     LOG_FORMAT: str = "text"
     #: Seconds for which a worker may keep a tenant's settings in memory before reading them again.
     TENANT_CACHE_SECONDS: int = 30
+    #: Seconds within which resource servers that remember answers are to have heard what ended. They are told.
+    REVOCATION_BOUND: float = 1.0
     #: Seconds a statement may wait for the database before the request is answered with 503.
     DATABASE_TIMEOUT_SECONDS: int = 5
     #: Seconds that a signed access token (RFC 9068) lives at most, whatever the tenant says.
@@ -121,6 +123,7 @@ class Config:
             JWT_LIFETIME_MAX=_number(env, "JWT_LIFETIME_MAX", default=3600, least=60, most=MOST_JWT_LIFETIME),
             SIGNING_KEY_DAYS=_number(env, "SIGNING_KEY_DAYS", default=90, least=0, most=3650),
             PRODUCT_NAME=env.get("PRODUCT_NAME") or "Keyporter",
+            REVOCATION_BOUND=_seconds(env, "REVOCATION_BOUND", default=1.0, least=0.2, most=60),
             LOG_LEVEL=_choice(env, "LOG_LEVEL", LOG_LEVELS, "INFO", fold=str.upper),
             LOG_FORMAT=_choice(env, "LOG_FORMAT", LOG_FORMATS, "text", fold=str.lower),
             DEMO=env.get("KEYPORTER_DEMO") == "1",
@@ -221,6 +224,13 @@ def _number(env: Mapping[str, str], name: str, *, default: int, least: int, most
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise ConfigError(f"{name} must be a number from {least} to {most}.")
     return int(text)
+
+
+def _seconds(env: Mapping[str, str], name: str, *, default: float, least: float, most: float) -> float:
+    text = env.get(name) or str(default)
+    if not (re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) and least <= float(text) <= most):
+        raise ConfigError(f"{name} must be a number of seconds from {least:g} to {most:g}.")
+    return float(text)
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...], default: str, *, fold: Any) -> str:

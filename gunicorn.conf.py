@@ -113,6 +113,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     """Forget the master's database connections without closing them: they are not this process's."""
     from app.extensions import db
     from app.mail import sender
+    from app.revocations.nudges import EXTENSION
     from app.tokens import janitor
     from app.usage import writer
 
@@ -120,6 +121,8 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose(close=False)
+    # The other half answers everybody else.
+    app.extensions[EXTENSION].holders.most = server.cfg.threads // 2
     janitor.start(app)
     sender.start(app)
     _stop_writing[os.getpid()] = writer.start(app)

@@ -36,6 +36,7 @@ def create_app(config: Config) -> Flask:
         oauth,
         operation,
         retries,
+        revocations,
         row_level_security,
         signing,
         tenants,
@@ -63,6 +64,7 @@ def create_app(config: Config) -> Flask:
     languages.init_app(app)
     words.init_app(app)
     audit.init_app(app)
+    revocations.init_app(app)
     attempts.init_app(app)
     mail.init_app(app)
     signing.init_app(app)

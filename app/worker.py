@@ -15,6 +15,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.revocations.nudges import EXTENSION
+
 #: Seconds within which a whole request must have arrived; as nginx is told in deploy/nginx.conf.
 READ_SECONDS = 15
 
@@ -36,6 +38,14 @@ class TimedWorker(ThreadWorker):
         finally:
             with self._lock:
                 self._until.pop(conn, None)
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        """Told to end: answer the requests that are held, instead of when their time is over."""
+        super().handle_exit(sig, frame)
+        # Nothing is loaded yet, or nothing could be, while it starts.
+        nudges = getattr(self.wsgi, "extensions", {}).get(EXTENSION)
+        if nudges is not None:
+            nudges.holders.let_go()
 
     def murder_pending(self) -> None:
         """gunicorn calls this once a second, in the thread that waits for connections."""

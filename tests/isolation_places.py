@@ -25,7 +25,7 @@ from tests.isolation import MANAGER, Side, create_client, request_by_assertion
 from tests.world import Browser, authorize_address, basic, now
 
 TOKEN, REVOKE, INTROSPECT = "/oauth2/token", "/oauth2/revoke", "/oauth2/introspect"
-DEVICE, PAR = "/oauth2/device_authorization", "/oauth2/par"
+DEVICE, PAR, FEED = "/oauth2/device_authorization", "/oauth2/par", "/oauth2/revocations"
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,27 @@ def of_protocol() -> Iterator[Cell]:
         UNKNOWN_CLIENT,
         is_twin=True,
     )
+    yield from feed()
     yield from grants()
     yield from tokens_at_endpoints()
     yield from what_is_asked_for()
+
+
+def feed() -> Iterator[Cell]:
+    """What ended, for resource servers; other clients are known there, and told nothing."""
+
+    def ask(side: Side, pair: tuple[str, ...]) -> TestResponse:
+        return side.machine.open(f"{FEED}?after=oldest", headers=basic(pair[0], pair[1]))
+
+    def ask_as_warehouse(side: Side, secret: str) -> TestResponse:
+        return ask(side, ("warehouse", secret))
+
+    known = Answer(403, error="unauthorized_client")
+    endpoint = "oauth.read_revocations"
+    yield Cell("client ID and secret", endpoint, "GET", ask, UNKNOWN_CLIENT, known)
+    yield Cell("client ID of an app", endpoint, "GET", ask, UNKNOWN_CLIENT, known)
+    yield Cell("client secret", endpoint, "GET", ask_as_warehouse, UNKNOWN_CLIENT, known)
+    yield Cell("twin's client ID and secret", endpoint, "GET", ask, known, known, is_twin=True)
 
 
 def grants() -> Iterator[Cell]:
@@ -663,6 +681,7 @@ NO_SESSION = {
     "oauth.introspect_token": "for programs",
     "oauth.issue_token": "for programs",
     "oauth.push_authorization_request": "for programs",
+    "oauth.read_revocations": "for programs",
     "oauth.revoke_token": "for programs",
     "oauth.verify_token": "for programs",
     "static": "the same for everybody",

@@ -121,6 +121,7 @@ TABLES: dict[str, str | tuple[str, ...]] = {
     "problem": "row id of a client",
     "pushed_request": "pushed request_uri",
     "refresh_token": "refresh token",
+    "revocation": ("client ID and secret", "client secret"),
     "scope": "scope",
     "signing_key": "signed access token",
     "token_family": "refresh token",

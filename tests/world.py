@@ -267,6 +267,11 @@ class Machine:
         body = {"client_id": client.client_id, "client_secret": client.secret, "token": token, **more}
         return self.post_form("/oauth2/introspect", body)
 
+    def read_feed(self, client: ClientHandle | AppHandle, **question: str) -> TestResponse:
+        """What ended, as a resource server asks for it."""
+        path = "/oauth2/revocations" + (f"?{urlencode(question)}" if question else "")
+        return self.open(path, headers=basic(client.client_id, client.secret or ""))
+
     def verify(self, token: str) -> TestResponse:
         return self.open("/oauth2/verify", headers={"Authorization": f"Bearer {token}"})
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from app import credentials
 from app.accounts.models import ADMIN, MEMBER, User, UserSession
 from app.extensions import db
+from app.revocations import feed, keys
 
 PASSWORD_MIN_LENGTH = 10
 PASSWORD_MAX_LENGTH = 256
@@ -195,6 +196,7 @@ def _end_sessions(tenant_id: int, user_id: int) -> None:
 
 def _update(tenant_id: int, user_id: int, **values: object) -> None:
     db.session.execute(update(User).where(User.tenant_id == tenant_id, User.id == user_id).values(**values))
+    feed.record(tenant_id, keys.user(tenant_id, user_id))
 
 
 def _checked_password(password: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.accounts.models import ADMIN, MEMBER, OneTimeLink, User, UserSession
 from app.extensions import db
+from app.revocations import feed, keys
 
 INVITATION = "invitation"
 PASSWORD_RESET = "password_reset"
@@ -147,7 +148,7 @@ def list_members(
 
 def promote(tenant_id: int, user_id: int) -> bool:
     """Make a member an admin; False if nothing changed."""
-    return _execute(_member(tenant_id, user_id).where(User.role == MEMBER).values(role=ADMIN)) == 1
+    return _changes(tenant_id, user_id, _member(tenant_id, user_id).where(User.role == MEMBER).values(role=ADMIN))
 
 
 def demote(tenant_id: int, user_id: int, *, by_password: bool) -> bool:
@@ -155,7 +156,7 @@ def demote(tenant_id: int, user_id: int, *, by_password: bool) -> bool:
     changed = _member(tenant_id, user_id).where(
         User.role == ADMIN, _another_admin(tenant_id, user_id, by_password=by_password)
     )
-    return _changes(changed.values(role=MEMBER))
+    return _changes(tenant_id, user_id, changed.values(role=MEMBER))
 
 
 def turn_off(tenant_id: int, user_id: int, *, by_password: bool) -> bool:
@@ -164,7 +165,7 @@ def turn_off(tenant_id: int, user_id: int, *, by_password: bool) -> bool:
         User.disabled.is_(False),
         or_(User.role == MEMBER, _another_admin(tenant_id, user_id, by_password=by_password)),
     )
-    if not _changes(changed.values(disabled=True, generation=User.generation + 1)):
+    if not _changes(tenant_id, user_id, changed.values(disabled=True, generation=User.generation + 1)):
         return False
     _execute(delete(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.user_id == user_id))
     return True
@@ -211,10 +212,13 @@ def _row(user: User, purpose: str, digest: bytes, now: int, expires_at: int) -> 
     )
 
 
-def _changes(statement: Any) -> bool:
+def _changes(tenant_id: int, user_id: int, statement: Any) -> bool:
     # Python's sqlite3 counts no rows of a statement that begins with WITH.
     returning = statement.returning(User.id).execution_options(synchronize_session=False)
-    return db.session.execute(returning).first() is not None
+    if db.session.execute(returning).first() is None:
+        return False
+    feed.record(tenant_id, keys.user(tenant_id, user_id))
+    return True
 
 
 def _execute(statement: Any) -> int:

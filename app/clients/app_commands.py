@@ -95,6 +95,7 @@ def links_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--require-par", is_flag=True, help="Refuse authorization requests that were not pushed before.")
 @click.option("--refresh-tokens", is_flag=True, help="The app gets refresh tokens.")
 @click.option("--device-grant", is_flag=True, help="The app may connect devices that have no browser.")
+@click.option("--resource-server", is_flag=True, help="An API of yours: may introspect all tokens where it is on.")
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long its tokens live; else as the tenant's.")
 @token_format_option
 @no_secret_option
@@ -116,6 +117,7 @@ def create(
     require_par: bool,
     refresh_tokens: bool,
     device_grant: bool,
+    resource_server: bool,
     token_lifetime: int | None,
     token_format: str | None,
     no_secret: bool,
@@ -144,8 +146,8 @@ def create(
         name=name, redirect_uris=uris, now=now, secret=secret.stored if secret else None, publisher=publisher,
         site=site or "", privacy=privacy or "", terms=terms or "", first_party=first_party,
         pkce_required=public or require_pkce, par_required=require_par, refresh_tokens=refresh_tokens,
-        device_grant=device_grant, token_lifetime=token_lifetime, logo=_read_logo(logo or ""),
-        token_format=None if token_format == OF_TENANT else token_format, **keys,
+        device_grant=device_grant, resource_server=resource_server, token_lifetime=token_lifetime,
+        logo=_read_logo(logo or ""), token_format=None if token_format == OF_TENANT else token_format, **keys,
     )  # fmt: skip
     audit.record(NO_TENANT, "app.created", OPERATOR, _target(app))
     _turn_on(app, None if all_tenants else [tenant.id for tenant in chosen], now)
@@ -182,6 +184,11 @@ def show(client_id: str, as_json: bool) -> None:
 @click.option("--require-par/--no-require-par", default=None, help="Refuse requests that were not pushed before.")
 @click.option("--refresh-tokens/--no-refresh-tokens", default=None, help="The app gets refresh tokens, or no longer.")
 @click.option("--device-grant/--no-device-grant", default=None, help="The app may connect devices, or no longer.")
+@click.option(
+    "--resource-server/--no-resource-server",
+    default=None,
+    help="May introspect all tokens where it is on, or no longer.",
+)
 @click.option("--token-lifetime", type=int, metavar="SECONDS", help="How long new tokens live; 0: as the tenant's.")
 @token_format_option
 @keys_options
@@ -199,6 +206,7 @@ def change(
     require_par: bool | None,
     refresh_tokens: bool | None,
     device_grant: bool | None,
+    resource_server: bool | None,
     token_lifetime: int | None,
     token_format: str | None,
     jwks_file: str | None,
@@ -216,8 +224,8 @@ def change(
     given = {
         "name": name, "publisher": publisher, "site": site, "privacy": privacy, "terms": terms,
         "redirect URIs": uris or None, "pushed requests": require_par, "refresh tokens": refresh_tokens,
-        "device grant": device_grant, "token lifetime": token_lifetime, "token format": token_format,
-        "keys": keys or None, "logo": logo,
+        "device grant": device_grant, "resource server": resource_server, "token lifetime": token_lifetime,
+        "token format": token_format, "keys": keys or None, "logo": logo,
     }  # fmt: skip
     changed = [what for what, value in given.items() if value is not None]
     if not changed:
@@ -226,7 +234,8 @@ def change(
     app_registry.change_app(
         app, name=name, publisher=publisher, site=site, privacy=privacy, terms=terms, redirect_uris=uris,
         par_required=require_par, refresh_tokens=refresh_tokens, device_grant=device_grant,
-        token_lifetime=token_lifetime, token_format="" if token_format == OF_TENANT else token_format,
+        resource_server=resource_server, token_lifetime=token_lifetime,
+        token_format="" if token_format == OF_TENANT else token_format,
     )  # fmt: skip
     if logo is not None:
         app_registry.change_logo(app, _read_logo(logo))
@@ -375,6 +384,7 @@ def _describe(app: App) -> dict[str, Any]:
         "par_required": app.par_required,
         "refresh_tokens": app.refresh_tokens,
         "device_grant": app.device_grant,
+        "resource_server": app.resource_server,
         "token_lifetime": app.token_lifetime,
         "token_format": app.token_format,
         **describe_keys(app),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app import credentials
@@ -12,11 +12,15 @@ from app.audit import log as audit
 from app.audit.log import OPERATOR, Target
 from app.clients import redirect_uris as uri_rules
 from app.clients.models import APP_ID_PREFIX, App, Client
-from app.clients.rules import LONGEST_LIFETIME, check_link, check_name, check_token_lifetime
+from app.clients.rules import LONGEST_LIFETIME, ClientError, check_link, check_name, check_token_lifetime
 from app.credentials import StoredSecret
 from app.extensions import db
 from app.logos import Logo
+from app.revocations import feed, keys
+from app.revocations.models import Revocation
 from app.tenants.models import Tenant
+
+PUBLIC_RESOURCE_SERVER = "A public app proves nothing, so it is told nothing about other clients' tokens."
 
 #: Whose name a client row carries that was not made by a tenant's admin.
 OPERATOR_NAME = "the operator"
@@ -37,6 +41,7 @@ def create_app(
     par_required: bool = False,
     refresh_tokens: bool = False,
     device_grant: bool = False,
+    resource_server: bool = False,
     token_lifetime: int | None = None,
     token_format: str | None = None,
     all_tenants: bool = False,
@@ -48,8 +53,12 @@ def create_app(
     """Register an app; with neither a ``secret`` nor keys it is a public one (RFC 6749 section 2.1).
 
     Keys are as app/clients/keys.py checked them. Raises ClientError for the name,
-    the links and the lifetime, RedirectUriError for a redirect URI.
+    the links and the lifetime, and for a public resource server, RedirectUriError
+    for a redirect URI.
     """
+    is_public = secret is None and jwks is None and jwks_uri is None
+    if resource_server and is_public:
+        raise ClientError("resource_server", PUBLIC_RESOURCE_SERVER)
     app = App(
         client_id=client_id or credentials.new_client_id(APP_ID_PREFIX),
         name=check_name(name),
@@ -60,13 +69,14 @@ def create_app(
         logo=logo.png if logo else None,
         logo_name=logo.name if logo else None,
         redirect_uris="\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris)),
-        public=secret is None and jwks is None and jwks_uri is None,
+        public=is_public,
         jwks=jwks,
         jwks_uri=jwks_uri,
         pkce_required=pkce_required,
         par_required=par_required,
         refresh_tokens=refresh_tokens,
         device_grant=device_grant,
+        resource_server=resource_server,
         token_lifetime=None if token_lifetime is None else check_token_lifetime(token_lifetime, LONGEST_LIFETIME),
         token_format=token_format,
         first_party=first_party,
@@ -93,6 +103,7 @@ def change_app(
     par_required: bool | None = None,
     refresh_tokens: bool | None = None,
     device_grant: bool | None = None,
+    resource_server: bool | None = None,
     token_lifetime: int | None = None,
     token_format: str | None = None,
 ) -> None:
@@ -100,13 +111,16 @@ def change_app(
 
     Without the grant it has no use for refresh tokens that it holds; they wait
     for it. A ``token_lifetime`` of 0 and a ``token_format`` of "" are the tenant's
-    again, a link of "" is taken away. Raises ClientError for the name, the links and the lifetime,
-    RedirectUriError for a redirect URI.
+    again, a link of "" is taken away. Raises ClientError for the name, the links and the lifetime, and for a
+    public resource server, RedirectUriError for a redirect URI.
     """
+    if resource_server and app.public:
+        raise ClientError("resource_server", PUBLIC_RESOURCE_SERVER)
     for option, value in (
         ("par_required", par_required),
         ("refresh_tokens", refresh_tokens),
         ("device_grant", device_grant),
+        ("resource_server", resource_server),
     ):
         if value is not None:
             setattr(app, option, value)
@@ -123,7 +137,7 @@ def change_app(
             setattr(app, f"{link}_url", check_link(link, address))
     if redirect_uris:
         app.redirect_uris = "\n".join(dict.fromkeys(uri_rules.check(uri) for uri in redirect_uris))
-    db.session.flush()
+    _flush(app)
 
 
 def change_logo(app: App, logo: Logo | None) -> None:
@@ -170,6 +184,8 @@ def list_tenant_ids_of(app: App) -> list[int]:
 
 def turn_on(app: App, tenant_id: int, now: int) -> None:
     """Let ``app`` work on a tenant. What it held there before it was turned off is alive again."""
+    # A new row too: whoever changes the app for all tenants at this moment waits for it, or it for them.
+    _record(app, tenant_id)
     turned_on = db.session.execute(
         update(Client)
         .where(Client.tenant_id == tenant_id, Client.app_id == app.id)
@@ -200,6 +216,7 @@ def turn_on(app: App, tenant_id: int, now: int) -> None:
 def turn_on_everywhere(app: App, now: int) -> None:
     """Let ``app`` work on every tenant, those made later too; two statements, however many tenants there are."""
     app.all_tenants = True
+    _record_everywhere(app)
     db.session.execute(
         update(Client)
         .where(Client.app_id == app.id, Client.disabled.is_(True))
@@ -241,22 +258,28 @@ def turn_off(app: App, tenant_id: int) -> bool:
         .values(disabled=True, version=Client.version + 1)
         .execution_options(synchronize_session=False)
     )
-    return bool(result.rowcount)  # type: ignore[attr-defined]
+    if not result.rowcount:  # type: ignore[attr-defined]
+        return False
+    _record(app, tenant_id)
+    return True
 
 
 def disable(app: App) -> None:
     """Stop ``app`` on every tenant at once: one row."""
     app.disabled = True
-    db.session.flush()
+    _flush(app)
 
 
 def enable(app: App) -> None:
     app.disabled = False
-    db.session.flush()
+    _flush(app)
 
 
 def delete_app(app: App) -> None:
     """Remove ``app`` with its client rows, consents and codes on every tenant; its tokens are dead at once."""
+    # Locked before its rows are read: nobody can turn it on for one more tenant between the two.
+    db.session.execute(select(App.id).where(App.id == app.id).with_for_update())
+    feed.record_many_that_go(_keys_of(app))
     db.session.execute(delete(App).where(App.id == app.id))
 
 
@@ -265,3 +288,38 @@ def note_secret_in_url(app_id: int, now: int) -> None:
     db.session.execute(
         update(App).where(App.id == app_id).values(secret_in_url_at=now).execution_options(synchronize_session=False)
     )
+
+
+def _flush(app: App) -> None:
+    """Send what was changed of ``app``, and tell the readers of its tokens on every tenant."""
+    db.session.flush()
+    _record_everywhere(app)
+
+
+def _record_everywhere(app: App) -> None:
+    feed.record_many(_keys_of(app))
+
+
+def _record(app: App, tenant_id: int) -> None:
+    feed.record(tenant_id, keys.client(tenant_id, app.id))
+    if app.resource_server:
+        # What it remembers of the tenant's tokens, whosever they are: from now on it hears no more of them.
+        feed.record(tenant_id, keys.tenant(tenant_id))
+
+
+def _keys_of(app: App) -> Select[int, str]:
+    """What names the client rows of ``app`` to readers, with their tenants."""
+    key = keys.client_in_sql(Client.tenant_id, Client.id)
+    return select(Client.tenant_id.label("tenant_id"), key.label("key")).where(Client.app_id == app.id)
+
+
+def heard_by(app_id: int) -> ColumnElement[bool]:
+    """Which revocations a resource server hears of that is an app: those of the tenants that it is on for.
+
+    Of one that it was on for, and of one that is gone, that the whole tenant
+    ended: it may remember answers from before.
+    """
+    row = exists().where(Client.tenant_id == Revocation.tenant_id, Client.id == app_id, Client.app_id == app_id)
+    is_gone = ~exists().where(Tenant.id == Revocation.tenant_id)
+    is_whole_tenant = Revocation.key == keys.tenant_in_sql(Revocation.tenant_id)
+    return or_(row.where(Client.disabled.is_(False)), and_(is_whole_tenant, or_(row, is_gone)))

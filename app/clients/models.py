@@ -102,6 +102,8 @@ class App(SecretColumns, KeyColumns, Model):
     first_party: Mapped[bool] = mapped_column(default=False)
     #: True: tenants made later get it too.
     all_tenants: Mapped[bool] = mapped_column(default=False)
+    #: True: it may introspect every token of the tenants that it is on for (RFC 7662), and hears what ends there.
+    resource_server: Mapped[bool] = mapped_column(default=False)
     disabled: Mapped[bool] = mapped_column(default=False)
     #: Epoch seconds of the last authorization request that carried the secret in its address.
     secret_in_url_at: Mapped[int | None]

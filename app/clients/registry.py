@@ -16,6 +16,8 @@ from app.clients.rules import ID_TAKEN_MESSAGE, NEITHER_MESSAGE, ClientError, Ne
 from app.credentials import StoredSecret
 from app.extensions import db
 from app.languages import gettext as _
+from app.revocations import feed
+from app.revocations import keys as revocation_keys
 from app.tenants.models import JWT, Tenant
 
 #: When an old secret stops, by the word a person or a command chooses; seconds.
@@ -77,7 +79,7 @@ def find_registered_client_and_version(
         token_format=client.token_format or (app.token_format if app is not None else None),
         scopes=frozenset(client.scope.split()),
         default_scope=client.default_scope or client.scope,
-        resource_server=client.resource_server,
+        resource_server=client.resource_server or (app is not None and app.resource_server),
         secrets=secrets_owner.live_secrets(now),
         dead_secrets=secrets_owner.dead_secrets(now),
         networks=client.networks,
@@ -347,6 +349,7 @@ def revoke_all(tenant_id: int, client_pk: int) -> None:
         .values(generation=Client.generation + 1, version=Client.version + 1)
         .execution_options(synchronize_session=False)
     )
+    _record(tenant_id, client_pk)
 
 
 def hold(tenant_id: int, client_pk: int, *, version: int | None = None) -> bool:
@@ -413,6 +416,7 @@ def delete_api_client(tenant_id: int, client_pk: int) -> None:
     db.session.execute(
         delete(Client).where(Client.tenant_id == tenant_id, Client.id == client_pk, Client.app_id.is_(None))
     )
+    _record(tenant_id, client_pk)
 
 
 def _change(client: Client, **values: object) -> None:
@@ -422,7 +426,12 @@ def _change(client: Client, **values: object) -> None:
         .values(version=Client.version + 1, **values)
         .execution_options(synchronize_session=False)
     )
+    _record(client.tenant_id, client.id)
     _read_again(client)
+
+
+def _record(tenant_id: int, client_pk: int) -> None:
+    feed.record(tenant_id, revocation_keys.client(tenant_id, client_pk))
 
 
 def _read_again(owner: Client | App) -> None:

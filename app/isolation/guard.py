@@ -20,13 +20,15 @@ OPTION = "across_tenants"
 
 #: What a statement may say, and what that means. A test pins the list: each is used, each use is listed.
 REASONS = {
+    "app_events": "an app changed or goes, and the readers of its tokens hear of it on all tenants",
     "app_on_all": "the operator turns an app on for all tenants at once",
     "app_tenants": "the operator asks which tenants an app is on for",
     "host": "a host name is looked up to learn which tenant it is, with that tenant's scopes",
     "mail": "whoever sends mails takes those that wait longest, whosever they are",
     "migration": "a change of the schema is about the rows of all tenants",
-    "purge": "housekeeping looks for tenants that left rows behind",
+    "purge": "housekeeping looks for tenants that left rows behind, and for events of all that are old",
     "signing_keys": "housekeeping and the doctor look for keys that need care, whosever they are",
+    "revocation_feed": "an operator's resource server hears what ended on all tenants that it is on for",
 }
 
 #: The tenant of the request that is being answered; None outside of one, in commands and in the janitor.

@@ -13,6 +13,7 @@ TENANT_ID = "tenant_id"
 NOT_OWNED = {
     "app": "the operator's; a tenant only ever knows its own client row",
     "lease": "housekeeping of the whole deployment",
+    "revocation_lane": "the order of commits, and no tenant's data",
     "tenant": "the directory itself",
     "tenant_host": "finds the tenant, so it cannot lead with it",
 }

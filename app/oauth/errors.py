@@ -19,6 +19,15 @@ class CannotSign(ServiceUnavailable):
     description = "Tokens cannot be signed at the moment. The operator of this server has to look into its log."
 
 
+class NoResourceServer(OAuth2Error):
+    """Who asks is known, and no resource server: what ends of other clients' tokens is not its business."""
+
+    error = "unauthorized_client"
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, status_code=403)
+
+
 class TokenReplayed(InvalidGrantError):
     """A code or a refresh token came a second time, from the client it belongs to: what it bought has to end.
 

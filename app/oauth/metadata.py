@@ -25,6 +25,8 @@ def describe(tenant: TenantSettings, features: ClientFeatures) -> dict[str, obje
         "token_endpoint": f"{issuer}/oauth2/token",
         "revocation_endpoint": f"{issuer}/oauth2/revoke",
         "introspection_endpoint": f"{issuer}/oauth2/introspect",
+        # Not registered by any RFC: for resource servers that remember answers.
+        "revocation_feed_endpoint": f"{issuer}/oauth2/revocations",
         "pushed_authorization_request_endpoint": f"{issuer}/oauth2/par",
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

@@ -24,20 +24,25 @@ from flask import Response, current_app, g, request
 from app.accounts.models import User
 from app.attempts import budget
 from app.attempts.budget import TooManyAttempts
-from app.clients import registry
+from app.clients import app_registry, registry
 from app.clients.registered import RegisteredClient
 from app.extensions import db
 from app.oauth import client_auth, error_uris, signed_tokens
 from app.oauth.assertions import Verifier
 from app.oauth.authorization import RefusedOnPage, answer_address
 from app.oauth.device import DeviceAuthorizationEndpoint, DeviceCodeGrant
-from app.oauth.errors import CannotSign, InvalidTargetError
+from app.oauth.errors import CannotSign, InvalidTargetError, NoResourceServer
 from app.oauth.grants import AuthorizationCodeGrant, ClientCredentialsGrant, S256CodeChallenge
 from app.oauth.protection import covers
 from app.oauth.pushed import PushedRequestEndpoint
 from app.oauth.refresh import RefreshTokenGrant
 from app.oauth.requests import MAX_BODY, ParsedRequest, check_machine_request, parse_parameters
+from app.oauth.revocation_feed import After, Feed, read_question
 from app.oauth.token_endpoints import IntrospectionEndpoint, RevocationEndpoint
+from app.revocations import store as revocations
+from app.revocations.keys import LANES, lane_of
+from app.revocations.nudges import EXTENSION, Nudges
+from app.revocations.store import Reading
 from app.signing.sealing import NoSecretKey, SigningKeyUnreadable
 from app.tenants import current
 from app.tenants.current import current_tenant
@@ -275,6 +280,24 @@ class TenantAuthorizationServer(AuthorizationServer):
             _note_problem("too_many_attempts")
             raise
 
+    def answer_feed_request(self, received: float) -> Response:
+        """Tell a resource server what ended since it last asked; it came at ``received`` (the monotonic clock)."""
+        try:
+            question = read_question(request.query_string)
+            client = self.authenticate_client(ParsedRequest("GET", {}, request.headers, int(time.time())))
+            feed = _feed_for(client, received, all_tenants=question.all_tenants)
+            nudges: Nudges = current_app.extensions[EXTENSION]
+            if question.wait:
+                nudges.listen(db.engine)
+            answer = feed.answer(question.after, question.wait, nudges.holders)
+        except OAuth2Error as error:
+            return self._refuse(error)
+        except TooManyAttempts:
+            _note_problem("too_many_attempts")
+            raise
+        bound = current_app.config["REVOCATION_BOUND"]
+        return self.handle_response(200, answer | {"bound": bound}, [("Content-Type", "application/json")])
+
     def answer_token_request(self) -> tuple[Response, OAuth2Error | None]:
         """Answer a request to the token endpoint; with the error it was refused with, if it was."""
         try:
@@ -387,6 +410,26 @@ def _sign(request: ParsedRequest, user_id: int | None) -> str:
             current_tenant.slug,
         )
         raise CannotSign(retry_after=60) from error
+
+
+def _feed_for(client: RegisteredClient, received: float, *, all_tenants: bool) -> Feed:
+    """What ``client`` may hear of, its own tenant or all that it is on for. Raises NoResourceServer."""
+    if not client.resource_server:
+        raise NoResourceServer("Only a resource server hears what ends.")
+    if all_tenants and client.app_id is None:
+        raise NoResourceServer("Only an app hears of all tenants that it is on for.")
+    own = lane_of(client.tenant_id)
+    lanes = frozenset(range(LANES)) if all_tenants else frozenset({own})
+
+    def read(after: After) -> Reading:
+        if client.app_id is not None and all_tenants:
+            return revocations.read_visible(after, app_registry.heard_by(client.app_id))
+        return revocations.read(client.tenant_id, own, after[own])
+
+    def find_positions() -> dict[int, int]:
+        return revocations.find_positions(lanes)
+
+    return Feed(received, lanes, read, find_positions, release=db.session.rollback)
 
 
 def _note_refusal(error: OAuth2Error) -> None:

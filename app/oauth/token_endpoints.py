@@ -7,6 +7,7 @@ and, as RFC 7009 section 2.2 wants it of an unknown one, ignored.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidRequestError
@@ -16,6 +17,7 @@ from authlib.oauth2.rfc7662 import IntrospectionEndpoint as AuthlibIntrospection
 from app import credentials
 from app.clients.registered import RegisteredClient
 from app.oauth.requests import ParsedRequest
+from app.revocations import keys
 from app.tokens import families, store
 from app.tokens.families import FoundRefreshToken
 from app.tokens.store import CheckedToken
@@ -51,6 +53,14 @@ class RevocationEndpoint(AuthlibRevocationEndpoint):
             request.revoked = families.revoke_refresh_token(client.tenant_id, client.pk, token, request.now)
 
 
+@dataclass(frozen=True, slots=True)
+class _Introspected:
+    """A good access token, and what only a resource server is told beside it."""
+
+    token: CheckedToken
+    more: dict[str, Any] = field(default_factory=dict)
+
+
 class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
     """Says whether a token is good, and what it is; never changes anything.
 
@@ -62,7 +72,7 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
 
     def authenticate_token(
         self, request: ParsedRequest, client: RegisteredClient
-    ) -> CheckedToken | FoundRefreshToken | None:
+    ) -> _Introspected | FoundRefreshToken | None:
         token = _require_token(request)
         text = self.server.find_key_of_row(token)
         if text is not None:
@@ -73,7 +83,7 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
                 return found
         return None
 
-    def _find_access_token(self, text: str, request: ParsedRequest, client: RegisteredClient) -> CheckedToken | None:
+    def _find_access_token(self, text: str, request: ParsedRequest, client: RegisteredClient) -> _Introspected | None:
         found = store.check_token(client.tenant_id, text, request.now)
         if found is None or (found.client_pk != client.pk and not client.resource_server):
             return None
@@ -81,12 +91,13 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
         if found.refused_because is not None:
             log.info("token inactive: %s", found.refused_because)
             return None
-        return found
+        return _Introspected(found, _about_revocation(found, client) if client.resource_server else {})
 
-    def create_introspection_payload(self, token: CheckedToken | FoundRefreshToken | None) -> dict[str, Any]:
+    def create_introspection_payload(self, found: _Introspected | FoundRefreshToken | None) -> dict[str, Any]:
         """RFC 7662 section 2.2. Members that say nothing are left out."""
-        if token is None:
+        if found is None:
             return {"active": False}
+        token = found.token if isinstance(found, _Introspected) else found
         payload: dict[str, Any] = {
             "active": True,
             "iss": self.server.issuer,
@@ -102,7 +113,21 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
         if token.resource:
             audience = token.resource.split()
             payload["aud"] = audience[0] if len(audience) == 1 else audience
-        return payload
+        return payload | found.more if isinstance(found, _Introspected) else payload
+
+
+def _about_revocation(token: CheckedToken, by: RegisteredClient) -> dict[str, Any]:
+    """For a resource server that remembers this answer: at which place of the feed it was true, and what ends it."""
+    if token.position is None:
+        return {}
+    names = keys.of_answer(
+        by.tenant_id,
+        client_pk=token.client_pk,
+        user_id=token.user_id,
+        family_id=token.family_id,
+        digest=token.ref[1],
+    )
+    return {"revocation": {"lane": keys.lane_of(by.tenant_id), "position": token.position, "keys": names}}
 
 
 def _about_person(token: CheckedToken) -> dict[str, Any]:

@@ -108,6 +108,16 @@ def introspect_token() -> Response:
     return response
 
 
+@bp.get("/oauth2/revocations")
+@verifies_tenant
+@runs_again
+def read_revocations() -> Response:
+    """Tell a resource server, which remembers answers about tokens, what ended since it last asked."""
+    response = server.answer_feed_request(time.monotonic())
+    _undo()
+    return response
+
+
 @bp.post("/oauth2/par", provide_automatic_options=False)
 @verifies_tenant
 @runs_again

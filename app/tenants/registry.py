@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from app import logos
 from app.extensions import db
 from app.logos import LogoError
+from app.revocations import feed, keys
 from app.tenants.models import (
     ACTIVE,
     ONE_YEAR,
@@ -387,6 +388,7 @@ def delete_tenant(tenant: Tenant) -> None:
     are removed when they expire, in batches: there may be millions.
     """
     db.session.execute(delete(Tenant).where(Tenant.id == tenant.id))
+    feed.record(tenant.id, keys.tenant(tenant.id))
 
 
 def note_change(tenant_id: int) -> None:
@@ -415,6 +417,7 @@ def _update(tenant: Tenant, **values: Any) -> None:
         .values(version=Tenant.version + 1, **values)
         .execution_options(synchronize_session=False)
     )
+    feed.record(tenant.id, keys.tenant(tenant.id))
     db.session.refresh(tenant)
 
 

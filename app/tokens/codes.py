@@ -17,7 +17,7 @@ from app.clients.registered import RegisteredClient
 from app.extensions import db
 from app.tokens.models import AccessToken, AuthorizationCode, TokenFamily
 from app.tokens.standing import everything_stands, join_what_decides
-from app.tokens.store import IssuedToken, rows_changed
+from app.tokens.store import IssuedToken, end_families, end_tokens, rows_changed
 
 #: Seconds a code lives; RFC 6749 section 4.1.2 allows ten minutes and recommends less.
 CODE_SECONDS = 60
@@ -164,4 +164,4 @@ def revoke_what_the_code_bought(tenant_id: int, digest: bytes, now: int) -> bool
         )
         .values(revoked_at=now)
     )
-    return rows_changed(revoked) + rows_changed(ended) > 0
+    return end_tokens(tenant_id, revoked) + end_families(tenant_id, ended) > 0

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.clients.models import App, Client
 from app.extensions import db
+from app.revocations import feed, keys
 from app.tokens.models import Consent
 
 
@@ -115,6 +116,8 @@ def _widen(seen: Consent, scope: str, resource: str, now: int, *, pre_approved: 
     )
     if db.session.execute(widened).rowcount != 1:  # type: ignore[attr-defined]
         return False
+    if seen.is_withdrawn:
+        feed.record(seen.tenant_id, keys.consent(seen.tenant_id, seen.user_id, seen.client_pk))
     db.session.refresh(seen)
     return True
 
@@ -132,7 +135,10 @@ def withdraw_consent(tenant_id: int, user_id: int, client_pk: int, now: int) -> 
         .values(withdrawn_at=now, generation=Consent.generation + 1)
         .execution_options(synchronize_session=False)
     )
-    return int(result.rowcount) == 1  # type: ignore[attr-defined]
+    if int(result.rowcount) != 1:  # type: ignore[attr-defined]
+        return False
+    feed.record(tenant_id, keys.consent(tenant_id, user_id, client_pk))
+    return True
 
 
 def withdraw_consents(tenant_id: int, user_id: int, client_pks: list[int], now: int) -> set[int]:
@@ -149,7 +155,9 @@ def withdraw_consents(tenant_id: int, user_id: int, client_pks: list[int], now: 
         .returning(Consent.client_pk)
         .execution_options(synchronize_session=False)
     )
-    return set(db.session.scalars(withdrawn))
+    ended = set(db.session.scalars(withdrawn))
+    feed.record(tenant_id, *(keys.consent(tenant_id, user_id, client_pk) for client_pk in sorted(ended)))
+    return ended
 
 
 @dataclass(frozen=True, slots=True)

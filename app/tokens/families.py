@@ -19,7 +19,7 @@ from app.extensions import db, new_id
 from app.tenants.models import Tenant
 from app.tokens.models import RefreshToken, TokenFamily
 from app.tokens.standing import everything_stands, join_what_decides
-from app.tokens.store import ActsForUser, generations_of, rows_changed
+from app.tokens.store import ActsForUser, end_families, generations_of, rows_changed
 
 # inline(): no RETURNING; nothing reads the rows back.
 _INSERT_FAMILY = insert(TokenFamily.__table__).inline()  # type: ignore[arg-type]
@@ -192,4 +192,4 @@ def _end(tenant_id: int, which: Any, now: int, *, client_pk: int | None = None) 
     ended = update(TokenFamily).where(TokenFamily.tenant_id == tenant_id, which, TokenFamily.revoked_at.is_(None))
     if client_pk is not None:
         ended = ended.where(TokenFamily.client_pk == client_pk)
-    return rows_changed(ended.values(revoked_at=now)) == 1
+    return end_families(tenant_id, ended.values(revoked_at=now)) == 1

@@ -16,6 +16,7 @@ from app.accounts import registry as accounts
 from app.accounts import store as people
 from app.extensions import db
 from app.mail import outbox
+from app.revocations.keys import LANES
 from app.signing import keys as signing
 from app.signing import store as signing_keys
 from app.tenants import registry as tenants
@@ -95,6 +96,8 @@ def purge_everything(now: int) -> int:
         deleted += _until_nothing_is_left(partial(outbox.purge, tenant_id, now))
         deleted += _until_nothing_is_left(partial(accounts.purge_sessions, tenant_id, now))
         deleted += _until_nothing_is_left(partial(people.purge_links, tenant_id, now))
+    for lane in range(LANES):
+        deleted += _until_nothing_is_left(partial(retention.purge_revocations, lane, now))
     following = retention.next_tenant_with_tokens(0)
     while following is not None:
         if following not in known:

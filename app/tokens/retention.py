@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, select, tuple_
 
 from app.attempts.models import FailedAttempts
 from app.extensions import db
+from app.revocations import store as revocations
 from app.tenants.models import Tenant
 from app.tokens.models import (
     AccessToken,
@@ -30,6 +31,8 @@ SPENT_CODE_SECONDS = 86_400
 #: Seconds for which admins see why requests failed.
 PROBLEM_SECONDS = 7 * 86_400
 BATCH = 500
+#: Seconds for which what ended can be read in the feed; who was away for longer forgets all it remembers.
+REVOCATION_SECONDS = 2 * 3600
 
 
 def _over(now: int) -> dict[type[Any], ColumnElement[bool]]:
@@ -55,6 +58,11 @@ def _over(now: int) -> dict[type[Any], ColumnElement[bool]]:
 def purge(tenant_id: int, now: int, *, batch: int = BATCH) -> int:
     """Delete at most ``batch`` rows of each kind that are over, of one tenant; returns how many rows."""
     return sum(_delete(table, tenant_id, over, batch) for table, over in _over(now).items())
+
+
+def purge_revocations(lane: int, now: int, *, batch: int = BATCH) -> int:
+    """Delete a batch of a lane's revocations that nobody reads any more at ``now``; returns how many."""
+    return revocations.purge(lane, now - REVOCATION_SECONDS, batch=batch)
 
 
 #: What has no foreign key, and stays when its tenant goes.

@@ -19,6 +19,8 @@ from app.clients.models import App, Client
 from app.clients.registered import RegisteredClient
 from app.clients.registry import hold
 from app.extensions import db
+from app.revocations import feed, keys
+from app.revocations import store as revocations
 from app.tenants.models import Tenant
 from app.tokens.models import MADE_BY_PEOPLE, AccessToken, TokenFamily
 from app.tokens.standing import (
@@ -177,6 +179,9 @@ class CheckedToken:
     networks: str
     #: Whether it may manage the tenant's API clients: the client's own token, made since an admin allowed it.
     manages_clients: bool
+    family_id: int | None
+    #: Where the tenant's lane stood in the same snapshot: this is true until something of the token's ends after it.
+    position: int | None
 
 
 _CHECK_TOKEN = (
@@ -184,6 +189,7 @@ _CHECK_TOKEN = (
         select(
             AccessToken.client_pk,
             AccessToken.user_id,
+            AccessToken.family_id,
             AccessToken.scope,
             AccessToken.resource,
             AccessToken.created_at,
@@ -204,6 +210,7 @@ _CHECK_TOKEN = (
             user_stands(AccessToken).label("user_ok"),
             consent_stands(AccessToken).label("consent_ok"),
             family_stands().label("family_ok"),
+            revocations.position_of(bindparam("lane")).label("position"),
         ),
         AccessToken,
     )
@@ -224,7 +231,7 @@ def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
     ``text`` is that of an opaque token, or the jti of a signed one whose signature was checked.
     """
     month, digest = token_format.expiry_month(text), credentials.digest(text)
-    parameters = {"tenant_id": tenant_id, "month": month, "digest": digest}
+    parameters = {"tenant_id": tenant_id, "month": month, "digest": digest, "lane": keys.lane_of(tenant_id)}
     row = db.session.execute(_CHECK_TOKEN, parameters).first()
     if row is None:
         return None
@@ -246,6 +253,8 @@ def check_token(tenant_id: int, text: str, now: int) -> CheckedToken | None:
         known_as=row.name or row.hint,
         networks=row.networks,
         manages_clients=_may_manage(row),
+        family_id=row.family_id,
+        position=row.position,
     )
 
 
@@ -316,7 +325,23 @@ def revoke_token(tenant_id: int, client_pk: int, expiry_month: int, digest: byte
         )
         .values(revoked_at=now)
     )
-    return rows_changed(revoked) + rows_changed(family) > 0
+    return end_tokens(tenant_id, revoked) + end_families(tenant_id, family) > 0
+
+
+def end_tokens(tenant_id: int, statement: Any) -> int:
+    """Carry out an UPDATE that ends tokens, and tell readers which; how many."""
+    ended = statement.returning(AccessToken.digest).execution_options(synchronize_session=False)
+    digests = db.session.scalars(ended).all()
+    feed.record(tenant_id, *(keys.token(tenant_id, digest) for digest in digests))
+    return len(digests)
+
+
+def end_families(tenant_id: int, statement: Any) -> int:
+    """Carry out an UPDATE that ends families, and tell readers which; how many."""
+    ended = statement.returning(TokenFamily.id).execution_options(synchronize_session=False)
+    ids = db.session.scalars(ended).all()
+    feed.record(tenant_id, *(keys.family(tenant_id, family_id) for family_id in ids))
+    return len(ids)
 
 
 def rows_changed(statement: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.clients import app_registry, registry
 from tests.statements import statements, verbs
 from tests.world import authorize_address
 
@@ -178,12 +179,37 @@ def test_a_pushed_request_with_consent_that_was_given_before(app, world, tenant,
 
 
 def test_revoking_all_is_one_row(app, world, tenant, api_client):
-    from app.clients import registry
-
     with statements(app) as seen:
         world.run(lambda: registry.revoke_all(tenant.id, api_client.pk))
 
-    assert verbs(seen) == ["UPDATE"]
+    # 1. the client   2. the place in the order of commits   3. that it ended, for the readers of the feed
+    assert verbs(seen) == ["UPDATE", "UPDATE", "INSERT"]
+
+
+def test_the_feed_of_what_ended(app, world, tenant, machine):
+    api = world.client(tenant, resource_server=True)
+    machine.read_feed(api)  # the worker knows the tenant and the secret now
+    cursor = machine.read_feed(api).json["cursor"]
+    world.run(lambda: registry.revoke_all(tenant.id, api.pk))
+
+    with statements(app) as seen:
+        response = machine.read_feed(api, after=cursor)
+
+    assert len(response.json["events"]) == 1
+    # 1. the client   2. where the lane stands, with the events
+    assert verbs(seen) == ["SELECT", "SELECT"]
+
+
+def test_an_app_that_is_turned_off_on_all_tenants(app, world):
+    tenants = [world.tenant(f"t{number}") for number in range(20)]
+    client = world.oauth_app(everywhere=True)
+
+    with statements(app) as seen:
+        world.run(lambda: app_registry.disable(app_registry.find_app(client.client_id)))
+
+    # 1. the app   2. it is off   3. the 16 places in the order of commits   4. an event for each tenant
+    assert verbs(seen) == ["SELECT", "UPDATE", *["UPDATE"] * 16, "INSERT"]
+    assert len(tenants) > 16
 
 
 def test_the_list_of_clients_costs_the_same_for_one_and_thirty(app, world, tenant, machine, browser, admin):

@@ -28,6 +28,7 @@ OPEN_TO_STRANGERS = {
     "oauth.issue_token": "clients authenticate in the request",
     "oauth.revoke_token": "likewise",
     "oauth.introspect_token": "likewise",
+    "oauth.read_revocations": "likewise",
     "oauth.authorize_device": "clients authenticate in the request; public apps say which one they are",
     "oauth.push_authorization_request": "likewise",
     "oauth.describe_server": "public metadata (RFC 8414)",

@@ -15,7 +15,7 @@ LAYERS = (
     {"keyporter", "extensions", "machine_paths", "listening"},
     {"languages"},
     {"words"},
-    {"credentials", "retries"},
+    {"credentials", "retries", "revocations"},
     {"logos"},
     {"audit"},
     {"tenants"},

@@ -95,7 +95,8 @@ def test_every_endpoint_of_the_metadata_is_described(machine):
         url for name, url in metadata.items() if name.endswith("_endpoint") and name != "authorization_endpoint"
     }
 
-    assert {url.removeprefix(machine.tenant.url) for url in endpoints} <= set(FORMS)
+    described = {*FORMS, "/oauth2/revocations"}
+    assert {url.removeprefix(machine.tenant.url) for url in endpoints} <= described
 
 
 def test_the_forms_name_what_the_endpoints_read():
@@ -216,7 +217,12 @@ def test_what_an_api_client_gets_is_as_described(as_api_client):
     token = issued.json()["access_token"]
     assert as_api_client.get("/oauth2/verify", {"Authorization": f"Bearer {token}"}).status_code == 200
     assert as_api_client.post("/oauth2/introspect", token=token).json()["active"] is True
+    begin = as_api_client.get("/oauth2/revocations", as_api_client.own)
+    assert begin.status_code == 200
     assert as_api_client.post("/oauth2/revoke", token=token).status_code == 200
+    query = {"after": begin.json()["cursor"], "wait": "0.5"}
+    since = as_api_client.schema["/oauth2/revocations"]["GET"].Case(query=query)
+    assert as_api_client.send(since, as_api_client.own).json()["events"]
     assert as_api_client.post("/oauth2/introspect", token=token).json() == {"active": False}
 
 

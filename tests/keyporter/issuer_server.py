@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from keyporter import token_format
@@ -37,7 +38,7 @@ class IssuerServer:
         self.before: dict[str, threading.Event] = {}
         self.after: dict[str, threading.Event] = {}
         self.arrived = threading.Semaphore(0)
-        self.keys: list[dict[str, object]] = []
+        self.keys: list[Any] = []
         self._changed = threading.Condition()
         self.position = 1
         self.oldest = 0

@@ -21,6 +21,7 @@ def test_it_says_what_works_and_no_more(machine):
         "token_endpoint": "https://acme.example/oauth2/token",
         "revocation_endpoint": "https://acme.example/oauth2/revoke",
         "introspection_endpoint": "https://acme.example/oauth2/introspect",
+        "revocation_feed_endpoint": "https://acme.example/oauth2/revocations",
         "pushed_authorization_request_endpoint": "https://acme.example/oauth2/par",
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -37,7 +38,8 @@ def test_every_endpoint_that_it_names_is_there(machine):
     for name, address in machine.open(PATH).json.items():
         if name.endswith("_endpoint"):
             path = address.removeprefix("https://acme.example")
-            assert machine.open(path, method="POST", data={}).status_code not in {404, 405}, name
+            method = "GET" if name == "revocation_feed_endpoint" else "POST"
+            assert machine.open(path, method=method, data={}).status_code not in {404, 405}, name
 
 
 def test_every_grant_that_it_names_is_known_and_no_other(machine):
