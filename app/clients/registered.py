@@ -49,6 +49,8 @@ class RegisteredClient(ClientMixin):
 
     tenant_id: int
     tenant_generation: int
+    #: Where the tenant's lane of the revocation feed stood then: what ended later, this does not know.
+    position: int
     pk: int
     client_id: str
     name: str

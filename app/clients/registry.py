@@ -18,6 +18,7 @@ from app.extensions import db
 from app.languages import gettext as _
 from app.revocations import feed
 from app.revocations import keys as revocation_keys
+from app.revocations import store as revocations
 from app.tenants.models import JWT, Tenant
 
 #: When an old secret stops, by the word a person or a command chooses; seconds.
@@ -28,9 +29,10 @@ class ClientGone(LookupError):
     """Somebody else deleted the client since it was read."""
 
 
-def _select_registered() -> Select[Client, App, int, int]:
+def _select_registered() -> Select[Client, App, int, int, int]:
+    position = revocations.position_of(bindparam("lane"))
     return (
-        select(Client, App, Tenant.version, Tenant.generation)
+        select(Client, App, Tenant.version, Tenant.generation, position)
         .select_from(Tenant)
         .outerjoin(Client, and_(Client.tenant_id == Tenant.id, Client.client_id == bindparam("client_id")))
         .outerjoin(App, App.id == Client.app_id)
@@ -59,7 +61,8 @@ def find_registered_client_and_version(
 
     Still one statement, whether there is such a client or not: a second one would tell an unknown ID by its time.
     """
-    row = db.session.execute(_FIND_REGISTERED, {"tenant_id": tenant_id, "client_id": client_id}).first()
+    parameters = {"tenant_id": tenant_id, "client_id": client_id, "lane": revocation_keys.lane_of(tenant_id)}
+    row = db.session.execute(_FIND_REGISTERED, parameters).first()
     if row is None:
         return None, None
     client: Client | None = row[0]
@@ -70,6 +73,7 @@ def find_registered_client_and_version(
     found = RegisteredClient(
         tenant_id=client.tenant_id,
         tenant_generation=row[3],
+        position=row[4],
         pk=client.id,
         client_id=client.client_id,
         name=client.name if app is None else app.name,

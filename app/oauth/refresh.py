@@ -65,6 +65,7 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
 
     def issue_token(self, user: int, refresh_token: FoundRefreshToken) -> dict[str, Any]:
         request = self.request
+        request.family_id = refresh_token.family_id
         return self.server.make_token(  # type: ignore[no-any-return]
             request, user_id=refresh_token.user_id, most=refresh_token.purge_at
         )

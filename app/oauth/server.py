@@ -26,7 +26,7 @@ from app.attempts import budget
 from app.attempts.budget import TooManyAttempts
 from app.clients import app_registry, registry
 from app.clients.registered import RegisteredClient
-from app.extensions import db
+from app.extensions import db, new_id
 from app.oauth import client_auth, error_uris, signed_tokens
 from app.oauth.assertions import Verifier
 from app.oauth.authorization import RefusedOnPage, answer_address
@@ -218,6 +218,9 @@ class TenantAuthorizationServer(AuthorizationServer):
         gets without asking.
         """
         client = request.client
+        if user_id is not None and request.family_id is None and client.app.refresh_tokens:
+            # It is stored later; a signed token names it already.
+            request.family_id = new_id()
         expires_at = request.now + lifetime_of(client, current_tenant)
         expires_at = expires_at if most is None else min(expires_at, most)
         signed = is_signed(client, current_tenant)
@@ -233,9 +236,10 @@ class TenantAuthorizationServer(AuthorizationServer):
     def save_for_user(self, request: ParsedRequest, decision: store.ActsForUser, token: dict[str, object]) -> None:
         """Store the token of ``request`` for whoever decided; add a refresh token to the answer if the app gets one."""
         client = request.client
-        if client.app.refresh_tokens:
+        if request.family_id is not None:
             expires_at = request.now + current_tenant.refresh_lifetime
-            request.family_id = families.begin_family(
+            families.begin_family(
+                request.family_id,
                 client,
                 decision,
                 scope=request.scope,
@@ -394,8 +398,9 @@ server = TenantAuthorizationServer()
 def _sign(request: ParsedRequest, user_id: int | None) -> str:
     """``request.issued`` as a JWT. CannotSign if that is impossible: nobody gets another token than they rely on."""
     grant = signed_tokens.Grant(
-        client_id=request.client.client_id,
+        client=request.client,
         user_id=user_id,
+        family_id=request.family_id,
         scope=request.scope,
         resource=request.resource,
         issued_at=request.now,

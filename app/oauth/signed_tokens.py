@@ -17,6 +17,8 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from app.clients.keys import load_json
+from app.clients.registered import RegisteredClient
+from app.revocations import keys
 from app.signing import ring
 from app.signing.ring import Key
 from app.tenants import current
@@ -35,8 +37,9 @@ MOST_CHARACTERS = 7_000
 class Grant:
     """What a token says: who got it, for whom, and what it is good for."""
 
-    client_id: str
+    client: RegisteredClient
     user_id: int | None
+    family_id: int | None
     #: Both space-separated; empty means everything, and everywhere on the tenant.
     scope: str
     resource: str
@@ -60,14 +63,20 @@ def sign(tenant: TenantSettings, token: IssuedToken, grant: Grant) -> str:
 def _claims_of(tenant: TenantSettings, token: IssuedToken, grant: Grant) -> dict[str, Any]:
     """RFC 9068 section 2.2. Nothing about the person but who it is: whoever holds the token can read it."""
     audience = grant.resource.split() or [tenant.base_url]
+    client = grant.client
+    depends_on = keys.of_answer(
+        tenant.id, client_pk=client.pk, user_id=grant.user_id, family_id=grant.family_id, digest=token.digest
+    )
     claims = {
         "iss": tenant.base_url,
         "exp": token.expires_at,
         "aud": audience[0] if len(audience) == 1 else audience,
-        "sub": store.subject_of(grant.client_id, grant.user_id),
-        "client_id": grant.client_id,
+        "sub": store.subject_of(client.client_id, grant.user_id),
+        "client_id": client.client_id,
         "iat": grant.issued_at,
         "jti": token.text,
+        # As in an introspection answer: what ends it is heard of by those who check it without asking.
+        "revocation": {"lane": keys.lane_of(tenant.id), "position": client.position, "keys": depends_on},
     }
     return claims | {"scope": grant.scope} if grant.scope else claims
 

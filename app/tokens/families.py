@@ -15,7 +15,7 @@ from sqlalchemy import and_, bindparam, func, insert, select, update
 from app import credentials
 from app.clients.models import App, Client
 from app.clients.registered import RegisteredClient
-from app.extensions import db, new_id
+from app.extensions import db
 from app.tenants.models import Tenant
 from app.tokens.models import RefreshToken, TokenFamily
 from app.tokens.standing import everything_stands, join_what_decides
@@ -71,6 +71,7 @@ class FoundRefreshToken:
 
 
 def begin_family(
+    family_id: int,
     client: RegisteredClient,
     decision: ActsForUser,
     *,
@@ -79,13 +80,12 @@ def begin_family(
     now: int,
     expires_at: int,
     purge_at: int,
-) -> int:
-    """Store a family for what a person decided; returns its id.
+) -> None:
+    """Store a family for what a person decided, under an id as new_id() makes them.
 
     It is refreshed until ``expires_at``; no token of it lives longer than
     ``purge_at``. Both are epoch seconds.
     """
-    family_id = new_id()
     row = {
         "tenant_id": client.tenant_id,
         "id": family_id,
@@ -99,7 +99,6 @@ def begin_family(
         **generations_of(decision),
     }
     db.session.execute(_INSERT_FAMILY, row)
-    return family_id
 
 
 def add_refresh_token(tenant_id: int, family_id: int, *, now: int, expires_at: int, family_expires_at: int) -> str:

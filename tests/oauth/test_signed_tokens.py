@@ -12,7 +12,10 @@ import time_machine
 from joserfc import jwk
 from sqlalchemy import delete, select
 
+from app.clients import registry
 from app.extensions import db
+from app.oauth import signed_tokens
+from app.revocations.models import Revocation
 from app.signing import ring
 from app.signing.models import SigningKey
 from app.tenants import registry as tenants
@@ -123,6 +126,7 @@ class TestWhatItSays:
         [key] = published(machine)
         assert header == {"alg": "ES256", "kid": key["kid"], "typ": "at+jwt"}
         jti = claims.pop("jti")
+        assert claims.pop("revocation").keys() == {"lane", "position", "keys"}
         assert token_format.is_well_formed(jti, token_format.JWT_ID)
         assert claims == {
             "iss": signing.url,
@@ -140,9 +144,51 @@ class TestWhatItSays:
         claims = check_offline(machine, answer["access_token"])
 
         assert (claims["sub"], claims["client_id"]) == (f"user:{member.id}", app.client_id)
-        assert claims.keys() == {"iss", "exp", "iat", "aud", "sub", "client_id", "jti"}
+        assert claims.keys() == {
+            "iss", "exp", "iat", "aud", "sub", "client_id", "jti", "revocation",
+        }  # fmt: skip
         refreshed = machine.refresh(app, answer["refresh_token"]).json["access_token"]
         assert check_offline(machine, refreshed)["sub"] == f"user:{member.id}"
+
+    @pytest.mark.parametrize("of_person", [False, True])
+    def test_what_ends_it_is_what_ends_an_introspection_answer(
+        self, world, signing, machine, browser, member, of_person
+    ):
+        """For a refreshed token too: the family that it belongs to is named before the row of it is there."""
+        api = world.client(signing, "api", resource_server=True)
+        if of_person:
+            app = world.oauth_app(signing, refresh_tokens=True)
+            browser.sign_in(member)
+            first = machine.redeem(app, browser.get_code(app)).json
+            tokens = [first["access_token"], machine.refresh(app, first["refresh_token"]).json["access_token"]]
+        else:
+            tokens = [machine.token(world.client(signing, "own"))]
+
+        for token in tokens:
+            claimed = parts_of(token)[1]["revocation"]
+            told = machine.introspect(api, token).json["revocation"]
+            assert claimed["keys"] == told["keys"]
+            assert len(claimed["keys"]) == (6 if of_person else 3)
+            assert claimed["lane"] == told["lane"]
+            assert claimed["position"] <= told["position"]
+
+    def test_what_was_revoked_while_it_was_made_ends_it_for_those_who_check_offline(
+        self, world, signing, machine, api_client, monkeypatch
+    ):
+        """The client was read, then all was revoked, then the token was signed: born dead, and it must say so."""
+        sign = signed_tokens.sign
+
+        def sign_later(*arguments):
+            monkeypatch.setattr(signed_tokens, "sign", sign)
+            world.run(lambda: registry.revoke_all(signing.id, api_client.pk))
+            return sign(*arguments)
+
+        monkeypatch.setattr(signed_tokens, "sign", sign_later)
+        claimed = parts_of(machine.token(api_client))[1]["revocation"]
+        noted = select(Revocation.position, Revocation.key).where(Revocation.tenant_id == signing.id)
+        events = world.run(lambda: db.session.execute(noted).all())
+
+        assert any(key in claimed["keys"] and position > claimed["position"] for position, key in events)
 
     def test_a_device(self, world, signing, machine, browser, member):
         tv = world.oauth_app(signing, public=True, device_grant=True)

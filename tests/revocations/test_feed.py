@@ -344,7 +344,7 @@ class TestPurging:
         def purge():
             return world.run(lambda: retention.purge_revocations(lane, later, batch=4))
 
-        gone = []
+        gone: list[int] = []
         while gone[-1:] != [0]:
             gone.append(purge())
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from app import credentials
 from app.accounts import registry as accounts
 from app.clients import registry
-from app.extensions import db
+from app.extensions import db, new_id
 from app.tenants import registry as tenants
 from app.tokens import assertions, codes, consents, families, retention, store
 from app.tokens.models import AccessToken, AuthorizationCode, Consent, RefreshToken
@@ -51,7 +51,9 @@ class Side:
         store.save_client_token(client, token, scope="", now=self.made_at)
         made = [self.issue_code(app_client) for _ in range(2)]
         found = codes.find_code(self.tenant_id, self.app_pk, made[1])
-        self.family_id = families.begin_family(
+        self.family_id = new_id()
+        families.begin_family(
+            self.family_id,
             app_client,
             found,
             scope="",
