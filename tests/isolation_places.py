@@ -130,6 +130,7 @@ def of_protocol() -> Iterator[Cell]:
     yield from feed()
     yield from grants()
     yield from tokens_at_endpoints()
+    yield from found_elsewhere()
     yield from what_is_asked_for()
 
 
@@ -198,6 +199,23 @@ def tokens_at_endpoints() -> Iterator[Cell]:
                 Answer(401, error="invalid_token"),
                 OK,
             )
+
+
+def found_elsewhere() -> Iterator[Cell]:
+    """What somebody reports to have found where it should not be."""
+
+    def report(side: Side, token: str) -> TestResponse:
+        return side.post("/oauth2/leaked", token=token)
+
+    def report_secret(side: Side, pair: tuple[str, str]) -> TestResponse:
+        return side.post("/oauth2/leaked", client_id=pair[0], token=pair[1])
+
+    place, nothing = "oauth.report_leaked_token", Answer(200, text='{"revoked": false, "told": false}')
+    revoked = Answer(200, text='{"revoked": true, "told": true}')
+    for kind in ("access token", "access token of a person", "refresh token"):
+        yield Cell(kind, place, "POST", report, nothing, revoked)
+    told = Answer(200, text='{"revoked": false, "told": true}')
+    yield Cell("client ID and secret", place, "POST", report_secret, nothing, told)
 
 
 def what_is_asked_for() -> Iterator[Cell]:
@@ -682,6 +700,7 @@ NO_SESSION = {
     "oauth.issue_token": "for programs",
     "oauth.push_authorization_request": "for programs",
     "oauth.read_revocations": "for programs",
+    "oauth.report_leaked_token": "for programs",
     "oauth.revoke_token": "for programs",
     "oauth.verify_token": "for programs",
     "static": "the same for everybody",

@@ -32,6 +32,9 @@ USER_CODE = "user_code"
 #: Codes of devices and pushed requests of public apps: who knows such a client ID, everybody, can have them made.
 #: Parts: the address.
 UNPROVEN = "unproven"
+#: Tokens that somebody says they found, and that are none; a client's secrets that are right too, for each is told of.
+#: Parts: the address.
+LEAKED = "leaked"
 #: Mails by which somebody may set a new password, whether or not there is anybody to write to. Parts: the e-mail
 #: address as it is compared.
 RESET = "reset"
@@ -42,6 +45,7 @@ LIMITS = {
     ACCOUNT: Limit(most=10, seconds=120),
     USER_CODE: Limit(most=10, seconds=60),
     UNPROVEN: Limit(most=100, seconds=60),
+    LEAKED: Limit(most=100, seconds=60),
     RESET: Limit(most=3, seconds=900),
 }
 

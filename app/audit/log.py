@@ -26,12 +26,12 @@ class Actor:
 #: What may be in a tenant's log, for people who look for one of them.
 EVENTS = (
     "app.disabled", "app.enabled", "audit.exported", "client.changed", "client.created", "client.deleted",
-    "client.disabled", "client.enabled", "client.managing_allowed", "client.managing_ended", "client.secret_rotated",
-    "client.tokens_revoked", "code.reused",
+    "client.disabled", "client.enabled", "client.managing_allowed", "client.managing_ended", "client.secret_leaked",
+    "client.secret_rotated", "client.tokens_revoked", "code.reused",
     "consent.given", "consent.refused", "consent.withdrawn", "login.confirmed", "login.ended", "login.failed",
     "login.ok", "scope.added", "scope.changed", "scope.removed", "session.ended", "tenant.changed", "tenant.created",
     "tenant.resumed", "tenant.signing_key_made", "tenant.signing_keys_dropped", "tenant.suspended", "token.issued",
-    "token.reused", "token.revoked", "user.created", "user.demoted", "user.disabled", "user.enabled", "user.invited",
+    "token.leaked", "token.reused", "token.revoked", "user.created", "user.demoted", "user.disabled", "user.enabled", "user.invited",
     "user.password_set", "user.promoted", "user.reset_asked", "user.unlocked",
 )  # fmt: skip
 

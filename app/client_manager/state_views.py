@@ -30,6 +30,8 @@ _EVENTS_IN_WORDS = {
     "client.managing_allowed": _l("Gave the right to manage API clients"),
     "client.managing_ended": _l("Removed the right to manage API clients"),
     "client.deleted": _l("Deleted the client"),
+    "client.secret_leaked": _l("Its secret was found where it should not be"),
+    "token.leaked": _l("A token was found where it should not be, and revoked"),
     "token.issued": _l("Generated a token"),
     "token.revoked": _l("Revoked a token"),
 }

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask) -> None:
     from app.extensions import csrf
-    from app.oauth import error_uris
+    from app.oauth import (
+        error_uris,
+        leak_views,  # noqa: F401 - it adds its route to the blueprint
+    )
     from app.oauth.protection import DatabaseLookup, note_shortfall
     from app.oauth.views import bp
     from keyporter import require_oauth

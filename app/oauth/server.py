@@ -275,11 +275,11 @@ class TenantAuthorizationServer(AuthorizationServer):
     def answer_endpoint(self, name: str) -> tuple[Response, ParsedRequest | None]:
         """Answer a request to the endpoint of that name; with the request, if it was carried out."""
         try:
-            endpoint_request = _read_machine_request()
+            endpoint_request = read_machine_request()
             endpoint = self._endpoints[name][0]
             return self.handle_response(*endpoint(endpoint_request)), endpoint_request
         except OAuth2Error as error:
-            return self._refuse(error), None
+            return self.refuse(error), None
         except TooManyAttempts:
             _note_problem("too_many_attempts")
             raise
@@ -305,12 +305,12 @@ class TenantAuthorizationServer(AuthorizationServer):
     def answer_token_request(self) -> tuple[Response, OAuth2Error | None]:
         """Answer a request to the token endpoint; with the error it was refused with, if it was."""
         try:
-            token_request = _read_machine_request()
+            token_request = read_machine_request()
             grant = self._find_token_grant(token_request)
             grant.validate_token_request()
             return self.handle_response(*grant.create_token_response()), None
         except OAuth2Error as error:
-            return self._refuse(error), error
+            return self.refuse(error), error
         except TooManyAttempts:
             _note_problem("too_many_attempts")
             raise
@@ -326,7 +326,7 @@ class TenantAuthorizationServer(AuthorizationServer):
             refusal.error = error.error
             raise refusal from error
 
-    def _refuse(self, error: OAuth2Error) -> Response:
+    def refuse(self, error: OAuth2Error) -> Response:
         reason = getattr(error, "reason", error.error)
         log.info("token refused: %s", reason)
         _note_refusal(error)
@@ -487,7 +487,8 @@ def _agent_of_caller() -> str:
     return request.headers.get("User-Agent", "")
 
 
-def _read_machine_request() -> ParsedRequest:
+def read_machine_request() -> ParsedRequest:
+    """The form that a program sent, each parameter once. Raises InvalidRequestError."""
     request.max_content_length = MAX_BODY
     check_machine_request(
         content_type=request.headers.get("Content-Type", ""),

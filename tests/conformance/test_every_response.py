@@ -26,7 +26,8 @@ NAMES = [
 WHAT_IS_INSIDE = ["Traceback", "werkzeug", "sqlalchemy", "sqlite", "psycopg", "site-packages", "gunicorn", '.py"']
 
 MACHINE_ENDPOINTS = [
-    "/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par", "/oauth2/device_authorization",
+    "/oauth2/token", "/oauth2/revoke", "/oauth2/leaked", "/oauth2/introspect", "/oauth2/par",
+    "/oauth2/device_authorization",
 ]  # fmt: skip
 
 

@@ -234,7 +234,15 @@ def test_the_hundredth_parameter_is_read_and_the_next_is_refused(there):
 
 
 @pytest.mark.parametrize(
-    "path", ["/oauth2/token", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/par", "/oauth2/device_authorization"]
+    "path",
+    [
+        "/oauth2/token",
+        "/oauth2/revoke",
+        "/oauth2/leaked",
+        "/oauth2/introspect",
+        "/oauth2/par",
+        "/oauth2/device_authorization",
+    ],
 )
 def test_a_body_of_more_than_64_kb_is_not_read(there, path):
     credentials = basic(there.app.client_id, there.app.secret)

@@ -332,3 +332,61 @@ def test_a_use_by_no_known_program_is_said_without_one(monkeypatch, world, tenan
 
     with world.app.app_context():
         assert mails._last_use(tenant.id, token, now()) == "It was last used 2 minutes ago."
+
+
+class TestLeaks:
+    """What somebody found and reported: nobody's address comes with our name on it, and nothing that was found."""
+
+    def report(self, machine, token, **more):
+        answer = machine.post_form("/oauth2/leaked", {"token": token, "url": "https://evil.example/x", **more})
+        assert answer.json["told"] is True
+        return f"{token[:9]}...{token[-4:]}"
+
+    def test_the_admins_hear_that_a_token_leaked(self, admin, machine, api_client, deliver):
+        hint = self.report(machine, machine.token(api_client))
+
+        (mail,) = deliver().values()
+        assert mail.subject == "Token for Power BI leaked"
+        assert mail.text == (
+            f"Somebody found a token of Power BI ({hint}) where it should not be, and reported it to us. "
+            "We revoked it. Programs that still send it are refused.\n\n"
+            f"Look at it: https://acme.example{manage_page(api_client.pk)}\n\n"
+            "You get this mail because you are an admin of Acme.\n"
+        )
+
+    def test_a_person_hears_of_their_own(self, world, tenant, admin, member, browser, machine, deliver):
+        field_app = world.oauth_app(tenant)
+        browser.sign_in(member)
+        token = machine.redeem(field_app, browser.get_code(field_app)).json["access_token"]
+        deliver()
+        hint = self.report(machine, token)
+
+        mails = deliver()
+        assert mails.keys() == {ANA, BO}
+        assert mails[BO].subject == "A token of Field App for your account leaked"
+        assert mails[BO].text == (
+            f"Somebody found a token ({hint}) by which Field App acts for you in Acme where it should not be, "
+            "and reported it to us. We revoked it. Sign in to the app again when it asks.\n\n"
+            "You do not use this app? Remove it: https://acme.example/account/apps\n"
+        )
+        assert "Look at it" not in mails[ANA].text, "admins have no page of an app"
+
+    def test_owner_and_admins_hear_of_a_secret(self, world, admin, member, machine, api_client, deliver):
+        own(world, api_client, member)
+        self.report(machine, api_client.secret, client_id=api_client.client_id)
+
+        mails = deliver()
+        assert mails.keys() == {ANA, BO}
+        assert mails[ANA].subject == "Secret of Power BI leaked"
+        assert "It still works, because programs depend on it." in mails[ANA].text
+        assert "Change it now, and revoke the tokens of the client." in mails[BO].text
+        for mail in mails.values():
+            assert api_client.secret not in mail.text
+            assert "evil" not in mail.text
+
+    def test_a_secret_of_an_app_is_the_operators(self, world, tenant, admin, machine, deliver):
+        field_app = world.oauth_app(tenant)
+        self.report(machine, field_app.secret, client_id=field_app.client_id)
+
+        (mail,) = deliver().values()
+        assert "Tell your operator now." in mail.text
