@@ -119,7 +119,7 @@ def answer_expired_form(error: CSRFError) -> Response:
         "error.html",
         status=400,
         title=_("This took too long"),
-        message=_("This took too long, so we stopped for safety. Nothing was changed. Start again."),
+        message=_("This took too long, or you are signed in as somebody else now. Nothing was changed. Start again."),
         go_back=again,
         go_back_label=_("Start again"),
     )

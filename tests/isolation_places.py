@@ -350,6 +350,13 @@ def of_members(app: Flask) -> Iterator[Cell]:
     none, ended = Answer(200, text="It was signed out already."), Answer(200, text="It is signed out.")
     yield Cell("ref of a session", "accounts.end_session", "POST", end_session, none, ended)
 
+    def choose_session(side: Side, ref: str) -> TestResponse:
+        return side.send_form(side.admin, "/account/choose", session=ref)
+
+    # At home it is another browser's, too.
+    over = Answer(303, location="/account/choose?over=1")
+    yield Cell("ref of a session", "accounts.switch", "POST", choose_session, over, over)
+
     def search_log(side: Side, value: tuple[str, str]) -> TestResponse:
         return side.admin.get("/settings/audit-log?" + urlencode({"target": value[0]}))
 
@@ -611,7 +618,7 @@ def of_sessions(app: Flask) -> Iterator[Cell]:
         yield Cell("session cookie", rule.endpoint, method, bring_session, of_stranger(rule, method), at_home)
         if method == "POST":
             # The browser that is signed in at home is needed for the other cells.
-            at_home = None if rule.endpoint == "accounts.sign_out" else KNOWN
+            at_home = None if rule.endpoint in {"accounts.sign_out", "accounts.sign_out_of_all"} else KNOWN
             yield Cell("CSRF token", rule.endpoint, method, bring_token, NO_CSRF, at_home)
 
 
@@ -638,6 +645,7 @@ def of_stranger(rule: Rule, method: str) -> Answer:
 OPEN_PAGES = {
     "accounts.start": Answer(302, location="/login"),
     "accounts.sign_in": Answer(200, text='name="password"'),
+    "accounts.choose": Answer(303, location="/login?another=1"),
     "accounts.forget_password": OK,
     "accounts.set_password": Answer(410),
     "consent.authorize": Answer(400),

@@ -73,6 +73,7 @@ FIELDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ForgottenForm", "email"): "e-mail",
     ("SetPasswordForm", "password"): Nothing("the password that somebody is to have; the link says who"),
     ("EndSessionForm", "session"): "ref of a session",
+    ("ChooseForm", "session"): "ref of a session",
     ("LanguageForm", "language"): _TEXT,
     ("InviteForm", "name"): _TEXT,
     ("InviteForm", "email"): Nothing("the address that somebody is to have"),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask) -> None:
     # Importing the views adds their routes to the blueprint.
-    from app.accounts import account_views, confirm_views, mails, password_views, registry, session  # noqa: F401
+    from app.accounts import account_views, choose_views, confirm_views, mails, password_views, registry, session  # noqa: F401
     from app.accounts.commands import user_commands
     from app.accounts.views import bp
     from app.mail import outbox

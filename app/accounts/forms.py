@@ -75,6 +75,12 @@ class EndSessionForm(FlaskForm):
     session = StringField(validators=[InputRequired()])
 
 
+class ChooseForm(FlaskForm):
+    """As which of the people who are signed in with it the browser goes on."""
+
+    session = StringField(validators=[InputRequired()])
+
+
 class LanguageForm(FlaskForm):
     """Which language this browser reads from now on."""
 

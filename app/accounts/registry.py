@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app import credentials
@@ -148,6 +149,27 @@ def find_signed_in_user(tenant_id: int, digest: bytes, now: int) -> tuple[User, 
     )
     found = db.session.execute(statement).first()
     return None if found is None else (found[0], found[1])
+
+
+def find_owners(tenant_id: int, digests: Sequence[bytes], now: int) -> dict[bytes, tuple[User, bool]]:
+    """Whose sessions those are, by digest, and if each is alive at ``now``; one statement. Ended ones are not there."""
+    is_alive = and_(
+        UserSession.expires_at > now, UserSession.user_generation == User.generation, User.disabled.is_(False)
+    )
+    statement = (
+        select(UserSession.digest, User, is_alive)
+        .join(User, (UserSession.tenant_id == User.tenant_id) & (UserSession.user_id == User.id))
+        .where(UserSession.tenant_id == tenant_id, UserSession.digest.in_(digests))
+        .execution_options(populate_existing=True)
+    )
+    return {digest: (user, bool(alive)) for digest, user, alive in db.session.execute(statement)}
+
+
+def resume_session(tenant_id: int, digest: bytes, new_digest: bytes) -> bool:
+    """Let a session that waited go on under another id, as if no password had been given in it; False if it ended."""
+    resumed = update(UserSession).where(UserSession.tenant_id == tenant_id, UserSession.digest == digest)
+    values = {"digest": new_digest, "confirmed_at": 0}
+    return int(db.session.execute(resumed.values(values)).rowcount) == 1  # type: ignore[attr-defined]
 
 
 def find_sign_in_time(tenant_id: int, digest: bytes) -> int | None:

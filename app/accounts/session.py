@@ -1,5 +1,7 @@
 """Who is signed in: the cookie, the session row behind it, and the guards of the pages.
 
+One browser may hold sessions of several people of the tenant; one of them is current, the others wait.
+
 The cookie is Flask's signed one, with the tenant in the signature's salt: a
 cookie, and with it a CSRF token, copied from one tenant's host to another's is
 no cookie there. What it holds is the id of a row in ``user_session``; signing
@@ -11,6 +13,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, ParamSpec, cast
 from urllib.parse import urlsplit
@@ -60,6 +63,14 @@ ASKED_SECONDS = 15 * 60
 
 _AGENT_MAX_LENGTH = 300
 
+#: The sessions of other people that this browser holds, each with its ``_UNTIL``, the one that was left last at the
+#: end; and of how many people it holds one, the current one's included: a cookie has 4 kB.
+_OTHERS = "others"
+MOST_ACCOUNTS = 5
+
+#: Begins the names of requests that wait for a choice among them: signing in is one, and so is choosing.
+CHOICE = "choice:"
+
 
 class TenantSessionInterface(SecureCookieSessionInterface):
     """Flask's signed cookie, bound to the tenant of the host.
@@ -96,8 +107,10 @@ class TenantSessionInterface(SecureCookieSessionInterface):
         return None if tenant is None else super().open_session(app, request)
 
     def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
-        until = session.get(_UNTIL)
-        return datetime.fromtimestamp(until, UTC) if isinstance(until, int) else None
+        # Whoever did not want to be kept goes when the browser is closed, and takes the others along.
+        untils = [until for _session_id, until in _entries(session)]
+        kept = [until for until in untils if isinstance(until, int)]
+        return datetime.fromtimestamp(max(kept), UTC) if kept and len(kept) == len(untils) else None
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         tenant = find_tenant()
@@ -117,20 +130,20 @@ def init_app(app: Flask) -> None:
 
 
 def sign_in(user: User, *, keep: bool = False, confirmed_at: int | None = None) -> None:
-    """Start a new session for ``user``; what the browser had before, CSRF token included, is over.
+    """Start a new session for ``user``; what the browser had before of them, CSRF token included, is over.
 
-    ``keep``: for 30 days, and after the browser was closed too. ``confirmed_at``:
-    when the person last proved who they are, if that is not now.
+    Sessions of other people wait. ``keep``: for 30 days, and after the browser was
+    closed too. ``confirmed_at``: when the person last proved who they are, if that is not now.
     """
     now = int(time.time())
     awaited = _awaited()
-    sign_out()
+    _start_over(_end_those_of(user, now))
     if user.language:
         languages.remember(user.language)
     if awaited:
-        # Who was let in by another service without a proof of now has not signed in anew.
+        # Who was let in by another service without a proof of now has not signed in anew, but has chosen.
         is_fresh = confirmed_at is None or now - confirmed_at < CONFIRMED_SECONDS
-        session[_AWAITED] = [[name, now if is_fresh else None] for name, _before in awaited]
+        session[_AWAITED] = [[name, now if is_fresh or name.startswith(CHOICE) else None] for name, _before in awaited]
     session_id = credentials.new_session_id()
     session[_SESSION_ID] = session_id
     expires_at = now + (KEPT_SECONDS if keep else SESSION_SECONDS)
@@ -149,13 +162,105 @@ def sign_in(user: User, *, keep: bool = False, confirmed_at: int | None = None) 
 
 
 def sign_out() -> None:
-    """End the browser's session, on the server and in the cookie. It goes on in its language."""
-    session_id, language = session.get(_SESSION_ID), languages.remembered()
+    """End the current session, on the server and in the cookie; others wait. The browser goes on in its language."""
+    session_id = session.get(_SESSION_ID)
     if isinstance(session_id, str):
         registry.end_session(current_tenant.id, credentials.digest(session_id))
+    _start_over(_others())
+
+
+def sign_out_of_all() -> list[User]:
+    """End every session that this browser holds; returns whose they were."""
+    ended = [account.user for account in list_accounts() if account.is_signed_in]
+    for session_id, _until in _entries(session):
+        registry.end_session(current_tenant.id, credentials.digest(session_id))
+    _start_over([])
+    return ended
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who is or was signed in with this browser."""
+
+    user: User
+    is_signed_in: bool
+    digest: bytes
+    is_current: bool
+
+
+def has_accounts() -> bool:
+    """True if the browser holds a session of anybody."""
+    return bool(_entries(session))
+
+
+def list_accounts() -> list[Account]:
+    """Whose sessions this browser holds, the current one first. One statement."""
+    digests = [credentials.digest(session_id) for session_id, _until in reversed(_entries(session))]
+    found = registry.find_owners(current_tenant.id, digests, int(time.time())) if digests else {}
+    own = digest_of_session()
+    return [Account(*found[digest], digest, is_current=digest == own) for digest in digests if digest in found]
+
+
+def choose(digest: bytes) -> User | None:
+    """Go on as whoever the session of that ``digest`` is; None if the browser has none such, or it has ended.
+
+    It goes on under another id and with another CSRF token, so a form of before is
+    refused; and without what the password was given for: nothing that one person
+    proved counts for another. The cookie stays as it is if nobody was chosen.
+    """
+    now = int(time.time())
+    chosen = next((entry for entry in _entries(session) if credentials.digest(entry[0]) == digest), None)
+    found = registry.find_signed_in_user(current_tenant.id, digest, now) if chosen else None
+    if chosen is None or found is None:
+        return None
+    awaited = _awaited()
+    if digest != digest_of_session():
+        new_id = credentials.new_session_id()
+        if not registry.resume_session(current_tenant.id, digest, credentials.digest(new_id)):
+            return None
+        _start_over([entry for entry in _entries(session) if entry[0] != chosen[0]])
+        session[_SESSION_ID] = new_id
+        if chosen[1] is not None:
+            session[_UNTIL] = chosen[1]
+        languages.remember(found[0].language)
+        awaited = [[name, None] for name, _before in awaited]
+    session[_AWAITED] = [[name, now if name.startswith(CHOICE) else at] for name, at in awaited]
+    g.user = found[0]
+    return found[0]
+
+
+def _start_over(others: list[list[Any]]) -> None:
+    """An empty cookie, without anybody's CSRF token, that remembers its language and those who wait."""
+    language = languages.remembered()
     session.clear()
     languages.remember(language)
+    if others:
+        session[_OTHERS] = others
     g.user = None
+
+
+def _end_those_of(user: User, now: int) -> list[list[Any]]:
+    """End the sessions of ``user`` in this browser, and those that are too many; returns the entries that are left."""
+    entries = _entries(session)
+    digests = {entry[0]: credentials.digest(entry[0]) for entry in entries}
+    found = registry.find_owners(current_tenant.id, list(digests.values()), now) if entries else {}
+    owners = {session_id: found[digest] for session_id, digest in digests.items() if digest in found}
+    left = [entry for entry in entries if entry[0] in owners and owners[entry[0]][0].id != user.id]
+    left = left[-(MOST_ACCOUNTS - 1) :]
+    for entry in entries:
+        if entry not in left:
+            registry.end_session(current_tenant.id, digests[entry[0]])
+    return left
+
+
+def _others() -> list[list[Any]]:
+    return cast("list[list[Any]]", session.get(_OTHERS, []))
+
+
+def _entries(cookie: SessionMixin) -> list[list[Any]]:
+    """Id and ``_UNTIL`` of every session in the cookie, the current one last."""
+    current = cookie.get(_SESSION_ID)
+    return [*cookie.get(_OTHERS, []), *([[current, cookie.get(_UNTIL)]] if isinstance(current, str) else [])]
 
 
 def agent_of_request() -> str:
@@ -254,10 +359,10 @@ def spend_new_sign_in(name: str) -> str | None:
     return new_id if registry.rename_session(current_tenant.id, *digests) else None
 
 
-def go_on_as(session_id: str, name: str) -> None:
+def go_on_as(session_id: str, *names: str) -> None:
     """Put into the cookie what spend_new_sign_in did, once that is committed."""
     session[_SESSION_ID] = session_id
-    session[_AWAITED] = [awaited for awaited in _awaited() if awaited[0] != name]
+    session[_AWAITED] = [awaited for awaited in _awaited() if awaited[0] not in names]
 
 
 def _awaited() -> list[list[Any]]:

@@ -100,8 +100,14 @@ def sign_in() -> ResponseReturnValue:
     in the same time.
     """
     next_url = session.local_path(request.args.get("next"))
-    continuation = _find_continuation(next_url)
-    signed_in = session.find_signed_in_user()
+    continuation = find_continuation(next_url)
+    # Beside whoever is signed in: nothing of theirs is shown.
+    another = "another" in request.args
+    signed_in = None if another else session.find_signed_in_user()
+    if request.method == "GET" and not another and signed_in is None and session.has_accounts():
+        accounts = session.list_accounts()
+        if any(account.is_signed_in for account in accounts):
+            return redirect(url_for("accounts.choose", next=next_url))
     if request.method != "POST" and signed_in is not None and not (continuation and continuation.wants_new_sign_in):
         return redirect(next_url or url_for("accounts.start"))
     if continuation is not None:
@@ -118,6 +124,8 @@ def sign_in() -> ResponseReturnValue:
         error=refusal.text if refusal else None,
         continue_to=continuation,
         signed_in=signed_in,
+        another=another,
+        next_url=next_url,
         offers=providers.offers(current_tenant),
     )
     if refusal is not None:
@@ -176,7 +184,8 @@ def target_of(user: User) -> Target:
     return Target(kind="user", name=user.email, id=user.id)
 
 
-def _find_continuation(next_url: str | None) -> Continuation | None:
+def find_continuation(next_url: str | None) -> Continuation | None:
+    """What ``next_url`` goes on with, if its owner says so."""
     if next_url is None:
         return None
     parts = urlsplit(next_url)

@@ -29,10 +29,10 @@ EVENTS = (
     "client.disabled", "client.enabled", "client.managing_allowed", "client.managing_ended", "client.secret_leaked",
     "client.secret_rotated", "client.tokens_revoked", "code.reused",
     "consent.given", "consent.refused", "consent.withdrawn", "login.confirmed", "login.ended", "login.failed",
-    "login.ok", "scope.added", "scope.changed", "scope.removed", "session.ended", "tenant.changed", "tenant.created",
-    "tenant.resumed", "tenant.signing_key_made", "tenant.signing_keys_dropped", "tenant.suspended", "token.issued",
-    "token.leaked", "token.reused", "token.revoked", "user.created", "user.demoted", "user.disabled", "user.enabled", "user.invited",
-    "user.password_set", "user.promoted", "user.reset_asked", "user.unlocked",
+    "login.ok", "login.switched", "scope.added", "scope.changed", "scope.removed", "session.ended", "tenant.changed",
+    "tenant.created", "tenant.resumed", "tenant.signing_key_made", "tenant.signing_keys_dropped", "tenant.suspended",
+    "token.issued", "token.leaked", "token.reused", "token.revoked", "user.created", "user.demoted", "user.disabled",
+    "user.enabled", "user.invited", "user.password_set", "user.promoted", "user.reset_asked", "user.unlocked",
 )  # fmt: skip
 
 #: Whoever can run commands on the server.

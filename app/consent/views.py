@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from app import credentials
 from app.accounts.models import User
 from app.accounts.session import (
+    CHOICE,
     ask_to_sign_in,
     await_new_sign_in,
     current_actor,
@@ -95,8 +96,9 @@ def _carry_out(work: Callable[[AuthorizationCodeGrant], ResponseReturnValue]) ->
         db.session.rollback()
         return _refuse(error)
     new_id = None
-    if asked.is_answered and has_new_sign_in(_name_of(asked)):
-        new_id = spend_new_sign_in(_name_of(asked))
+    proofs = [name for name in (_name_of(asked), CHOICE + _name_of(asked)) if has_new_sign_in(name)]
+    if asked.is_answered and proofs:
+        new_id = spend_new_sign_in(proofs[0])
         if new_id is None:
             # Another answer of the same browser spent it, and one sign-in is good for one. From the beginning, and
             # without a cookie, which would take the other answer's place.
@@ -105,7 +107,7 @@ def _carry_out(work: Callable[[AuthorizationCodeGrant], ResponseReturnValue]) ->
     db.session.commit()
     # Not before: a view that runs again must find the session as it was.
     if new_id is not None:
-        go_on_as(new_id, _name_of(asked))
+        go_on_as(new_id, *proofs)
     return response
 
 
@@ -134,6 +136,8 @@ def _ask_unless_allowed(grant: AuthorizationCodeGrant) -> ResponseReturnValue:
     user = find_signed_in_user()
     if user is None or _needs_new_sign_in(asked):
         return _lead_to_sign_in(grant)
+    if asked.prompt.wants_choice and not has_new_sign_in(CHOICE + _name_of(asked)):
+        return _lead_to_choice(grant)
     consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     if not asked.prompt.wants_consent:
         is_allowed = consents.covers(consent, asked.scope, asked.resource)
@@ -150,6 +154,8 @@ def _take_decision(grant: AuthorizationCodeGrant) -> ResponseReturnValue:
     user = find_signed_in_user()
     if user is None or _needs_new_sign_in(asked):
         return _lead_to_sign_in(grant)
+    if asked.prompt.wants_choice and not has_new_sign_in(CHOICE + _name_of(asked)):
+        return _lead_to_choice(grant)
     consent = consents.find_consent(client.tenant_id, user.id, client.pk)
     decision = request.form.get("decision")
     if decision == "allow":
@@ -174,8 +180,17 @@ def _lead_to_sign_in(grant: AuthorizationCodeGrant) -> ResponseReturnValue:
         raise _refusal_for_app(grant, "login_required", "The person has to sign in.")
     if asked.prompt.wants_sign_in or asked.prompt.max_age is not None:
         await_new_sign_in(_name_of(asked))
+    if asked.prompt.wants_choice:
+        await_new_sign_in(CHOICE + _name_of(asked))
     _keep_open(asked)
     return ask_to_sign_in(_own_address(asked))
+
+
+def _lead_to_choice(grant: AuthorizationCodeGrant) -> ResponseReturnValue:
+    asked = grant.request
+    await_new_sign_in(CHOICE + _name_of(asked))
+    _keep_open(asked)
+    return redirect(url_for("accounts.choose", next=_own_address(asked)), 303)
 
 
 def _refusal_for_app(grant: AuthorizationCodeGrant, error: str, description: str) -> OAuth2Error:

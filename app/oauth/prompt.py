@@ -38,8 +38,13 @@ class Prompt:
 
     @property
     def wants_sign_in(self) -> bool:
-        """The person signs in even if they are signed in. The sign-in page is also where they choose who they are."""
-        return bool(self.values & {LOGIN, SELECT_ACCOUNT}) or self.max_age == 0
+        """The person signs in even if they are signed in."""
+        return LOGIN in self.values or self.max_age == 0
+
+    @property
+    def wants_choice(self) -> bool:
+        """The person says as whom they go on. Where they have to sign in, that says it too."""
+        return SELECT_ACCOUNT in self.values and not self.wants_sign_in
 
     def is_too_old(self, signed_in_at: int | None, now: int) -> bool:
         """True if a session that began at ``signed_in_at`` (epoch seconds) is older than the app takes."""

@@ -190,3 +190,34 @@ def test_an_address_that_is_not_the_apps_is_a_page_and_leads_nowhere(app, callba
     assert visitor.heading() == "We cannot open Field App"
     visitor.look("refused")
     assert callback.arrivals == []
+
+
+def test_a_person_who_is_somebody_else_chooses_and_goes_on(served_world, site, app, person, callback, visit):
+    ana = served_world.admin(site)
+    visitor = visit(app=callback)
+    page = visitor.page
+    visitor.open("/login")
+    visitor.sign_in(person)
+    visitor.open(authorize_address(app, state=STATE))
+    visitor.follow("Not you?")
+    assert visitor.heading() == "Choose an account"
+    visitor.follow("Use another account")
+    visitor.sign_in(ana)
+    expect(page.get_by_text(f"Signed in as {ana.name}")).to_be_visible()
+
+    visitor.follow("Not you?")
+    expect(page.get_by_text("to continue to Field App")).to_be_visible()
+    visitor.look("choose")
+    visitor.press(f"Go on {person.name}")
+    expect(page.get_by_text(f"Signed in as {person.name}")).to_be_visible()
+    visitor.press("Allow")
+    expect(page.get_by_role("heading")).to_have_text("Back in the app")
+
+    # Where consent was given before, the choice itself leads to the app.
+    visitor.open(authorize_address(app, state=STATE, prompt="select_account"))
+    visitor.press(f"Go on {person.name}")
+    expect(page.get_by_role("heading")).to_have_text("Back in the app")
+    visitor.open("/account")
+    visitor.follow("Switch account")
+    visitor.press("Sign out of all")
+    assert visitor.heading() == "Sign in to Acme"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -153,7 +155,7 @@ class TestNone:
         assert answer_of(answer)["error"] == "consent_required"
 
 
-@pytest.mark.parametrize("wish", [{"prompt": "login"}, {"prompt": "select_account"}, {"max_age": "0"}])
+@pytest.mark.parametrize("wish", [{"prompt": "login"}, {"prompt": "login select_account"}, {"max_age": "0"}])
 class TestLogin:
     """The password again, though somebody is signed in: for this request, once."""
 
@@ -291,13 +293,19 @@ class TestLogin:
         assert "code" in answer_of(allowed.post(address, {"decision": "allow"}))
         assert who_got_codes(app, tenant) == [member.id, other.id]
 
-    def test_not_you_leads_back_to_the_same_request(self, signed_in, app_client, member, wish):
+    def test_not_you_leads_back_to_the_same_request(self, signed_in, app_client, member, admin, wish):
         address = authorize_address(app_client, **wish)
         give_password(signed_in, address, member)
+        [choice] = re.findall(r'href="(/account/choose[^"]*)"', signed_in.page.text)
+        signed_in.get(html.unescape(choice))
+        [other] = re.findall(r'href="(/login[^"]*another=1[^"]*)"', signed_in.page.text)
+        signed_in.get(html.unescape(other))
+        assert member.email not in signed_in.page.text
 
-        signed_out = signed_in.post(f"/logout?{signed_in.page.text.partition('/logout?')[2].partition(chr(34))[0]}")
+        back = signed_in.post(html.unescape(other), {"email": admin.email, "password": admin.password})
 
-        assert leads_to_sign_in(signed_in.get(signed_out.headers["Location"]))
+        assert back.headers["Location"] == address
+        assert f"<strong>{admin.name}</strong>" in signed_in.get(address).text
 
 
 def test_an_answer_that_another_one_overtook_gets_nothing_and_leaves_the_session_to_it(
