@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_decimal
 from markupsafe import Markup
@@ -24,21 +23,9 @@ _DAY = 24 * _HOUR
 _NEAR_PAST = 7 * _DAY
 
 
-_ENGLISH = Locale("en", "GB")
-
-
 def in_words(epoch: int) -> str:
     """The day of ``epoch``: ``14 January 2027``."""
-    return _day(epoch, current_locale())
-
-
-def in_english(epoch: int) -> str:
-    """The same for what is kept or read by programs, whoever wrote it."""
-    return _day(epoch, _ENGLISH)
-
-
-def _day(epoch: int, locale: Locale) -> str:
-    return str(format_date(datetime.fromtimestamp(epoch, UTC), "long", locale=locale))
+    return str(format_date(datetime.fromtimestamp(epoch, UTC), "long", locale=current_locale()))
 
 
 def ago(epoch: int, now: int) -> str:

@@ -16,6 +16,7 @@ from app.accounts.forms import EndSessionForm, LanguageForm, SignOutForm
 from app.accounts.session import current_actor, get_signed_in_user, login_required
 from app.accounts.views import bp, target_of
 from app.audit import log as audit
+from app.audit import notes
 from app.extensions import db
 from app.languages import gettext as _
 from app.languages import ngettext
@@ -56,7 +57,13 @@ def end_other_sessions() -> ResponseReturnValue:
     user, own = get_signed_in_user(), session.digest_of_session()
     count = store.end_other_sessions(user, own or b"")
     if count:
-        audit.record(current_tenant.id, "session.ended", current_actor(), target_of(user), f"{count} others.")
+        audit.record(
+            current_tenant.id,
+            "session.ended",
+            current_actor(),
+            target_of(user),
+            notes.note("other_sessions", count=count),
+        )
         db.session.commit()
     flash(ngettext("%(num)s other session is signed out.", "%(num)s other sessions are signed out.", count))
     return redirect(url_for(".account"), 303)

@@ -13,6 +13,7 @@ from app.accounts.models import User
 from app.accounts.registry import UserError
 from app.attempts import budget
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import OPERATOR, Target
 from app.command_line import (
     CommandGroup,
@@ -57,7 +58,7 @@ def create(slug: str, email: str, name: str, admin: bool, password_stdin: bool, 
     tenant = get_tenant(slug)
     password = read_secret("password") if password_stdin else credentials.new_password()
     user = registry.create_user(tenant.id, email, name, int(time.time()), password=password, admin=admin)
-    audit.record(tenant.id, "user.created", OPERATOR, _target(user), f"Role: {user.role}.")
+    audit.record(tenant.id, "user.created", OPERATOR, _target(user), notes.note("role", role=notes.word(user.role)))
     db.session.commit()
     _print_with_password(user, None if password_stdin else password, as_json=as_json)
 

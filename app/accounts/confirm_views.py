@@ -19,6 +19,7 @@ from app.accounts.views import Refusal, bp, refuse_to_wait, target_of
 from app.attempts import budget
 from app.attempts.budget import TooManyAttempts
 from app.audit import log as audit
+from app.audit import notes
 from app.extensions import db
 from app.languages import gettext as _
 from app.tenants.current import current_tenant
@@ -95,7 +96,7 @@ def _try_to_confirm() -> Refusal | None:
             return Refusal(_("You were signed out meanwhile. Sign in again."))
         audit.record(current_tenant.id, "login.confirmed", actor, target_of(user))
     else:
-        audit.record(current_tenant.id, "login.failed", actor, target_of(user), "Wrong password, asked for again.")
+        audit.record(current_tenant.id, "login.failed", actor, target_of(user), notes.note("wrong_password_again"))
     db.session.commit()
     g.session_is_stored = right
     return None if right else Refusal(_("The password is wrong."))

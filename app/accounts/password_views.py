@@ -14,6 +14,7 @@ from app.accounts.views import Refusal, bp, refuse_to_wait, target_of
 from app.attempts import budget
 from app.attempts.budget import TooManyAttempts
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import Actor, Target
 from app.extensions import db
 from app.languages import gettext as _
@@ -87,7 +88,9 @@ def _set_password(digest: bytes, password: str, now: int) -> ResponseReturnValue
         raise LookupError("a link outlived its user")
     db.session.refresh(user)
     session.sign_in(user)
-    audit.record(current_tenant.id, "user.password_set", session.current_actor(), target_of(user), "By a mailed link.")
+    audit.record(
+        current_tenant.id, "user.password_set", session.current_actor(), target_of(user), notes.note("by_mailed_link")
+    )
     db.session.commit()
     budget.clear(current_tenant.id, budget.ACCOUNT, user.email_key)
     flash(_("Your password is set. You are signed in."))

@@ -9,6 +9,8 @@ from typing import Protocol
 from app import credentials
 from app.accounts import registry
 from app.accounts.models import User
+from app.audit import notes
+from app.audit.notes import Note
 from app.tenants.registry import TenantSettings
 
 
@@ -17,7 +19,7 @@ class Proof:
     """What a provider found. Without a user, nobody is signed in, and ``reason`` says why in the audit log."""
 
     user: User | None
-    reason: str = ""
+    reason: Note | str = ""
     #: Whom the failure is about, if that is anybody; the person who tried learns nothing of it.
     about: User | None = None
     #: Epoch seconds at which the person last proved who they are; None: just now.
@@ -65,10 +67,10 @@ class PasswordProvider:
         user = registry.find_user_by_email(tenant.id, sent["email"])
         right = credentials.check_password(sent["password"], user.password_hash if user else None)
         if user is None:
-            return Proof(None, "No user has that address.")
+            return Proof(None, notes.note("no_such_user"))
         if right and not user.disabled:
             return Proof(user)
-        return Proof(None, "The user is disabled." if right else "Wrong password.", about=user)
+        return Proof(None, notes.note("user_disabled" if right else "wrong_password"), about=user)
 
 
 PASSWORD = PasswordProvider()

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask) -> None:
+    from app.audit import notes
     from app.audit.commands import audit_commands
 
+    notes.init_app(app)
     app.cli.add_command(audit_commands)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Select, and_, or_, select
 
 from app.audit.models import NO_TENANT, AuditEvent
+from app.audit.notes import Note
 from app.extensions import db
 
 
@@ -48,8 +49,11 @@ class Target:
     id: int | None = None
 
 
-def record(tenant_id: int, event: str, actor: Actor, target: Target, note: str = "") -> None:
-    """Add an event to the log of ``tenant_id`` (NO_TENANT for the whole deployment's)."""
+def record(tenant_id: int, event: str, actor: Actor, target: Target, note: Note | str = "") -> None:
+    """Add an event to the log of ``tenant_id`` (NO_TENANT for the whole deployment's).
+
+    ``note`` is a Note where people read words, text where it is a name or a value.
+    """
     db.session.add(
         AuditEvent(
             tenant_id=tenant_id,
@@ -63,7 +67,8 @@ def record(tenant_id: int, event: str, actor: Actor, target: Target, note: str =
             target_kind=target.kind,
             target_id=target.id,
             target_name=target.name,
-            note=note,
+            note=note.in_english() if isinstance(note, Note) else note,
+            wording=note.as_json() if isinstance(note, Note) else None,
         )
     )
 

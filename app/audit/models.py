@@ -39,5 +39,7 @@ class AuditEvent(Model):
     target_kind: Mapped[str]
     target_id: Mapped[int | None]
     target_name: Mapped[str]
-    #: One short sentence or nothing; never a secret or a token.
+    #: One short sentence or nothing, in English; never a secret or a token.
     note: Mapped[str] = mapped_column(default="")
+    #: What app/audit/notes.py words it from in other languages; older rows have none.
+    wording: Mapped[str | None]

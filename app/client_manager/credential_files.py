@@ -2,7 +2,8 @@
 
 The page that shows a secret once holds their text. A script turns it into files
 in the browser; without one it is there to be copied. So no second request carries
-the secret, and nothing here keeps it.
+the secret, and nothing here keeps it. Names in the files are what programs look
+for, the same in every language.
 """
 
 from __future__ import annotations

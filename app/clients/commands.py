@@ -10,6 +10,7 @@ import click
 
 from app import credentials
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import OPERATOR, Target
 from app.clients import registry, rules
 from app.clients.app_registry import OPERATOR_NAME
@@ -227,7 +228,13 @@ def change(
         raise click.UsageError(
             "Say what to change: --scope, --resource-server, --token-lifetime, --network, --jwks-file, ..."
         )
-    audit.record(client.tenant_id, "client.changed", OPERATOR, _target(client), f"Changed: {', '.join(changed)}.")
+    audit.record(
+        client.tenant_id,
+        "client.changed",
+        OPERATOR,
+        _target(client),
+        notes.note("changed", what=[notes.word(what) for what in changed]),
+    )
     described = _describe(client)
     db.session.commit()
     print_object(described, as_json=as_json)
@@ -252,7 +259,7 @@ def rotate_secret(
     expires_at = read_secret_expiry(expires, now)
     secret = _read_secret(client_id) if secret_stdin else rules.generate_secret()
     registry.rotate_secret(client, secret, overlap=OVERLAPS[overlap], now=now, expires_at=expires_at)
-    note = f"The old secret stops: {overlap}."
+    note = notes.OLD_SECRET_STOPS[overlap]
     audit.record(client.tenant_id, "client.secret_rotated", OPERATOR, _target(client), note)
     db.session.commit()
     _print_with_secret(client, secret, was_given=secret_stdin, as_json=as_json)

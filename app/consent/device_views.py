@@ -11,7 +11,9 @@ from flask.typing import ResponseReturnValue
 from app.accounts.session import current_actor, get_signed_in_user, login_required
 from app.attempts import budget
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import Target
+from app.audit.notes import Note
 from app.clients.registered import DEVICE_CODE, RegisteredClient
 from app.consent import mails
 from app.consent.forms import DeviceDecisionForm, UserCodeForm
@@ -146,12 +148,14 @@ def _allow(waiting: Waiting) -> bool:
 
 
 def _deny(waiting: Waiting) -> bool:
-    audit.record(current_tenant.id, "consent.refused", current_actor(), _target(waiting.client), "For a device.")
+    audit.record(
+        current_tenant.id, "consent.refused", current_actor(), _target(waiting.client), notes.note("for_a_device")
+    )
     return devices.deny(current_tenant.id, waiting.code.digest, user=get_signed_in_user(), now=int(time.time()))
 
 
-def _note(code: FoundDeviceCode) -> str:
-    return f"For a device: {code.scope or 'everything'}."
+def _note(code: FoundDeviceCode) -> Note:
+    return notes.note("for_a_device_with", scope=code.scope or notes.word("everything"))
 
 
 def _refuse_code(form: UserCodeForm) -> ResponseReturnValue:

@@ -27,6 +27,7 @@ from app.accounts.session import (
 )
 from app.accounts.views import Continuation
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import Target
 from app.clients import app_registry
 from app.clients.redirect_uris import is_on_this_device
@@ -224,7 +225,7 @@ def _send_code(
             now=asked.now,
             pre_approved=pre_approved,
         )
-        note = "The operator vouches for the app." if pre_approved else asked.scope or "Everything."
+        note = notes.note("vouched_for") if pre_approved else asked.scope or notes.note("everything")
         audit.record(current_tenant.id, "consent.given", current_actor(), _target(client), note)
         if not pre_approved:
             mails.tell_connected(user, client, consent, asked.now)

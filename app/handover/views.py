@@ -14,6 +14,7 @@ from app.accounts.views import record_failure, refuse_to_wait, target_of
 from app.attempts import budget
 from app.attempts.budget import TooManyAttempts
 from app.audit import log as audit
+from app.audit import notes
 from app.extensions import db
 from app.handover import tickets
 from app.handover.provider import HANDOVER
@@ -58,7 +59,9 @@ def arrive() -> ResponseReturnValue:
         error_text = _("That did not sign you in. Start again.")
         return make_response(render_template("handover/refused.html", error=error_text), 403)
     session.sign_in(proof.user, confirmed_at=proof.confirmed_at)
-    audit.record(current_tenant.id, "login.ok", session.current_actor(), target_of(proof.user), "By hand-over.")
+    audit.record(
+        current_tenant.id, "login.ok", session.current_actor(), target_of(proof.user), notes.note("by_hand_over")
+    )
     db.session.commit()
     if asked.interrupted:
         flash(_("Nothing was changed. Do it again."))

@@ -6,11 +6,13 @@ Nothing here commits, and nothing asks who the actor is: a view has let them in.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from app import credentials
 from app.accounts import registry as accounts
 from app.accounts.models import User
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import Actor, Target
 from app.clients import mails, registry, rules
 from app.clients.models import Client
@@ -21,15 +23,7 @@ from app.tokens import mails as token_mails
 from app.tokens import store as tokens
 from app.tokens.models import AccessToken
 from app.tokens.store import IssuedToken, LiveCount
-from app.words import in_english, number
-
-#: For the audit log, by the keys of registry.OVERLAPS.
-_STOPS = {
-    "now": "The old secret stopped at once.",
-    "1h": "The old secret stops in 1 hour.",
-    "24h": "The old secret stops in 24 hours.",
-    "7d": "The old secret stops in 7 days.",
-}
+from app.words import number
 
 
 class NothingOffered(Exception):
@@ -106,7 +100,7 @@ def create(tenant_id: int, details: Details, secret: NewSecret, actor: Actor, no
 
 def change(client: Client, owner: User | None, details: Details, actor: Actor) -> bool:
     """Make ``client``, whom ``owner`` looks after now, what ``details`` say; False if it is so. Raises ClientError."""
-    before = _in_english(details_of(client, owner))
+    before = _for_the_log(details_of(client, owner))
     if details.client_id != client.client_id:
         if any(credentials.matches(details.client_id, known) for known in client.known_secrets()):
             # An ID stands in addresses and logs.
@@ -124,31 +118,24 @@ def change(client: Client, owner: User | None, details: Details, actor: Actor) -
         registry.change_secret_expiry(client, details.secret_expires_at)
     if details.owner != owner:
         registry.change_owner(client.tenant_id, client.id, details.owner.id if details.owner else None)
-    after = _in_english(details_of(client, details.owner))
+    after = _for_the_log(details_of(client, details.owner))
     if before != after:
-        audit.record(client.tenant_id, "client.changed", actor, target_of(client), _what(before, after))
+        note = notes.changed_from_to(before, after, without_values=("Description",))
+        audit.record(client.tenant_id, "client.changed", actor, target_of(client), note)
     return before != after
 
 
-def _in_english(details: Details) -> dict[str, str]:
+def _for_the_log(details: Details) -> dict[str, Any]:
     expires_at = details.secret_expires_at
     return {
         "Name": details.name,
         "Description": details.description,
         "Client ID": details.client_id,
-        "Looked after by": details.owner.email if details.owner else "nobody",
-        "Networks": details.networks or "all",
-        "Scopes": details.scope or "everything",
-        "Secret stops": "never" if expires_at is None else in_english(expires_at),
+        "Looked after by": details.owner.email if details.owner else notes.word("nobody"),
+        "Networks": details.networks or notes.word("all"),
+        "Scopes": details.scope or notes.word("everything"),
+        "Secret stops": notes.word("never") if expires_at is None else notes.day(expires_at),
     }
-
-
-def _what(before: dict[str, str], after: dict[str, str]) -> str:
-    """What changed, for the audit log."""
-    changes = [label for label in before if before[label] != after[label]]
-    return "; ".join(
-        label if label == "Description" else f"{label}: {before[label]} -> {after[label]}" for label in changes
-    )
 
 
 def turn_off(client: Client, actor: Actor) -> bool:
@@ -179,7 +166,7 @@ def rotate_secret(
     seconds = registry.OVERLAPS[overlap]
     registry.rotate_secret(client, secret, overlap=seconds, now=now, expires_at=expires_at)
     stops_at = now + seconds if seconds else None
-    audit.record(client.tenant_id, "client.secret_rotated", actor, target_of(client), _STOPS[overlap])
+    audit.record(client.tenant_id, "client.secret_rotated", actor, target_of(client), notes.OLD_SECRET_STOPS[overlap])
     mails.tell_secret_changed(client, actor, stops_at, now)
     return stops_at
 
@@ -223,7 +210,7 @@ def issue_token(
     token = tokens.new_token(expires_at)
     hint = credentials.hint(token.text)
     tokens.save_client_token(registered, token, scope=scope, now=now, name=name, made_by=actor.name)
-    note = f"“{name}”, {hint}, works until {in_english(token.expires_at)}."
+    note = notes.note("token_issued", name=name, hint=hint, day=notes.day(token.expires_at))
     audit.record(client.tenant_id, "token.issued", actor, target_of(client), note)
     token_mails.tell_created(client, token, name=name, hint=hint, actor=actor, now=now)
     return token
@@ -233,8 +220,7 @@ def revoke_token(client: Client, token: AccessToken, actor: Actor, now: int) -> 
     """End one token of the client; False if somebody else did a moment ago."""
     if not tokens.revoke_token(client.tenant_id, client.id, token.expiry_month, token.digest, now):
         return False
-    note = f"“{token.name}”, {token.hint}." if token.name else f"{token.hint}, made by the program itself."
-    audit.record(client.tenant_id, "token.revoked", actor, target_of(client), note)
+    audit.record(client.tenant_id, "token.revoked", actor, target_of(client), tokens.note_of(token))
     token_mails.tell_revoked(client, token, actor, now)
     return True
 
@@ -244,13 +230,7 @@ def revoke_all_tokens(client: Client, actor: Actor, now: int) -> LiveCount:
     counts = tokens.count_live_tokens(client.tenant_id, [client.id], now)
     live = counts.get(client.id, LiveCount())
     registry.revoke_all(client.tenant_id, client.id)
-    note = f"{_tokens_in_english(live)} revoked."
+    note = notes.note("tokens_revoked", tokens=notes.tokens(live.count, is_all=live.is_all))
     audit.record(client.tenant_id, "client.tokens_revoked", actor, target_of(client), note)
     token_mails.tell_all_revoked(client, actor, now)
     return live
-
-
-def _tokens_in_english(live: LiveCount) -> str:
-    if not live.is_all:
-        return f"{live.count if live.count < 1000 else live.count // 1000 * 1000:,} or more tokens"
-    return f"{live.count:,} token{'' if live.count == 1 else 's'}"

@@ -1,4 +1,8 @@
-"""The audit log as files: CSV for spreadsheets, JSON for programs."""
+"""The audit log as files: CSV for spreadsheets, JSON for programs.
+
+Names of columns and members are English in every language, and so are the notes:
+programs read them by name, and files that two admins made can be laid together.
+"""
 
 from __future__ import annotations
 

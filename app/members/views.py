@@ -15,6 +15,7 @@ from app.accounts.registry import UserError
 from app.accounts.session import admin_required, current_actor
 from app.accounts.views import target_of
 from app.audit import log as audit
+from app.audit import notes
 from app.extensions import db
 from app.languages import gettext as _
 from app.mail import outbox
@@ -70,7 +71,9 @@ def _invite(form: InviteForm) -> ResponseReturnValue:
     user = registry.create_user(
         current_tenant.id, form.email.data or "", form.name.data or "", now, admin=form.role.data == ADMIN
     )
-    audit.record(current_tenant.id, "user.created", actor, target_of(user), f"Role: {user.role}.")
+    audit.record(
+        current_tenant.id, "user.created", actor, target_of(user), notes.note("role", role=notes.word(user.role))
+    )
     audit.record(current_tenant.id, "user.invited", actor, target_of(user))
     mails.send_invitation(user, actor.name, now)
     db.session.commit()
@@ -94,7 +97,7 @@ def invite_again(user_id: int) -> ResponseReturnValue:
     else:
         actor = current_actor()
         mails.send_invitation(user, actor.name, int(time.time()))
-        audit.record(current_tenant.id, "user.invited", actor, target_of(user), "Again.")
+        audit.record(current_tenant.id, "user.invited", actor, target_of(user), notes.note("again"))
         db.session.commit()
         flash(_("%(name)s is invited again. Only the newest link works.", name=user.name))
     return _back_to(user)

@@ -18,6 +18,7 @@ from flask import Response, g, request
 from app import credentials
 from app.attempts import budget
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import Actor, Target
 from app.clients import registry
 from app.clients.registered import RegisteredClient
@@ -153,11 +154,11 @@ def _tell(leak: Leak, sent: ParsedRequest) -> None:
     actor = Actor("system", "whoever found it", None, request.remote_addr, g.get("request_id"))
     target = Target("client", leak.client_id, leak.client_pk)
     place = _cleaned(sent.parameters.get("url", ""), sent.parameters["token"])
-    found_at = f"Found at {place}" if place else "The place was not said."
-    if leak.hint:
-        audit.record(current_tenant.id, "token.leaked", actor, target, f"{leak.hint}. {found_at}")
-    else:
-        audit.record(current_tenant.id, "client.secret_leaked", actor, target, found_at)
+    event = "token.leaked" if leak.hint else "client.secret_leaked"
+    what = {"hint": leak.hint} if leak.hint else {}
+    where = {"place": place} if place else {}
+    key = f"{'token' if leak.hint else 'secret'}_found{'_at' if place else ''}"
+    audit.record(current_tenant.id, event, actor, target, notes.note(key, **what, **where))
     mails.tell_leaked(current_tenant.id, leak, sent.now)
 
 

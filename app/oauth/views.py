@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, request
 
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import Actor, Target
 from app.clients import registry
 from app.extensions import db
@@ -54,10 +55,10 @@ def _end_what_was_bought(replay: TokenReplayed) -> None:
     actor, target = _client_itself(replay.client_pk)
     if replay.code_digest is not None:
         if codes.revoke_what_the_code_bought(replay.tenant_id, replay.code_digest, now):
-            note = "The token that the code had bought was revoked."
+            note = notes.note("code_reused")
             audit.record(replay.tenant_id, "code.reused", actor, target, note)
     elif replay.family_id is not None and families.end_family(replay.tenant_id, replay.family_id, now):
-        note = "All tokens of its family were revoked."
+        note = notes.note("family_reused")
         audit.record(replay.tenant_id, "token.reused", actor, target, note)
     db.session.commit()
 
@@ -93,7 +94,7 @@ def revoke_token() -> Response:
         return response
     if carried_out.revoked:
         client = carried_out.client
-        audit.record(client.tenant_id, "token.revoked", *_client_itself(client.pk), "By the client itself.")
+        audit.record(client.tenant_id, "token.revoked", *_client_itself(client.pk), notes.note("by_the_client"))
     db.session.commit()
     return response
 

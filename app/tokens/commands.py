@@ -9,6 +9,7 @@ import click
 
 from app import credentials
 from app.audit import log as audit
+from app.audit import notes
 from app.audit.log import OPERATOR, Target
 from app.clients.app_registry import OPERATOR_NAME
 from app.clients.commands import get_client
@@ -30,7 +31,6 @@ from app.tenants import registry as tenants
 from app.tenants.models import ACTIVE, Tenant
 from app.tokens import janitor, store
 from app.tokens.models import AccessToken
-from app.words import in_english
 
 token_commands = CommandGroup("token", refusals=(ClientError,), help="Make, list and revoke tokens of clients.")
 
@@ -68,7 +68,7 @@ def create(slug: str, client_id: str, name: str, days: int | None, as_json: bool
             f"Revoke one that nobody uses first:  flask token list --tenant {slug} --client {client_id}"
         )
     store.save_client_token(client, token, scope=scope, now=now, name=name, made_by=OPERATOR_NAME)
-    note = f"“{name}”, {credentials.hint(token.text)}, works until {in_english(token.expires_at)}."
+    note = notes.note("token_issued", name=name, hint=credentials.hint(token.text), day=notes.day(token.expires_at))
     audit.record(tenant.id, "token.issued", OPERATOR, Target("client", client_id, client.pk), note)
     db.session.commit()
     say("The token is shown this once.")
@@ -117,7 +117,7 @@ def revoke(ref: str, slug: str, client_id: str) -> None:
     token = store.find_live_token(client.tenant_id, client.id, month, digest, int(time.time()))
     if token is None or not store.revoke_token(client.tenant_id, client.id, month, digest, int(time.time())):
         raise Refused(f"{client_id} in {slug} has no such live token.")
-    note = f"“{token.name}”, {token.hint}." if token.name else f"{token.hint}, made by the program itself."
+    note = store.note_of(token)
     audit.record(client.tenant_id, "token.revoked", OPERATOR, Target("client", client_id, client.id), note)
     db.session.commit()
     say("The token is revoked.")

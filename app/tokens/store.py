@@ -15,6 +15,8 @@ from sqlalchemy import Select, and_, bindparam, func, insert, or_, select, updat
 
 from app import credentials
 from app.accounts.models import User
+from app.audit import notes
+from app.audit.notes import Note
 from app.clients.models import App, Client
 from app.clients.registered import RegisteredClient
 from app.clients.registry import hold
@@ -279,6 +281,13 @@ def _why_refused(row: Any, now: int) -> str | None:
         if not row.consent_ok:
             return "consent_withdrawn"
     return None
+
+
+def note_of(token: AccessToken) -> Note:
+    """By what people know a token that is gone."""
+    if token.name:
+        return notes.note("token", name=token.name, hint=token.hint)
+    return notes.note("token_of_program", hint=token.hint)
 
 
 def parse_ref(ref: str) -> tuple[int, bytes] | None:

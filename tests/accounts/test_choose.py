@@ -7,7 +7,7 @@ import re
 
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from app.accounts import registry, session
 from app.accounts.models import UserSession
@@ -131,14 +131,14 @@ def test_nobody_goes_on_as_somebody_whose_session_has_ended(app, world, both, me
     page = both.page
     tenant_id = member.tenant.id
     ending = {
-        "ended": lambda: db.session.execute(UserSession.__table__.delete().where(UserSession.user_id == member.id)),
+        "ended": lambda: db.session.execute(delete(UserSession).where(UserSession.user_id == member.id)),
         "disabled": lambda: registry.disable_user(tenant_id, member.id),
         "new password": lambda: registry.set_password(tenant_id, member.id, "another long password"),
         "expired": lambda: db.session.execute(
-            UserSession.__table__.update().where(UserSession.user_id == member.id).values(expires_at=now() - 1)
+            update(UserSession).where(UserSession.user_id == member.id).values(expires_at=now() - 1)
         ),
     }
-    world.run(lambda: (ending[how](), db.session.commit()))
+    world.run(ending[how])
     [ref] = re.findall(r"Bo Lind</h2>.*?name=\"session\" value=\"([^\"]*)\"", page.text, re.S)
 
     response = both.post("/account/choose", {"session": ref})

@@ -35,8 +35,8 @@ NAMES = re.compile(
     r"|curl|Python|JavaScript|English|Deutsch|Español|CSV|JSON|UTC|powerbi|\bsign-in\b|[.]env\b"
 )
 
-#: Without code, times (of which the reader's language is another test's business), what somebody typed, and the
-#: notes of the audit log, which are English by decision and say so.
+#: Without code, times (of which the reader's language is another test's business), what somebody typed, and those
+#: notes of the audit log that are names or values, or refusals of a hand-over: see app/audit/notes.py.
 _TEXT = """() => {
     const page = document.body.cloneNode(true);
     const others = "code, pre, time, textarea, script, style, [data-value], [lang=en]";

@@ -100,8 +100,8 @@ def begin(site, tmp_path):
 
     begun: list[subprocess.Popen[str]] = []
 
-    def begin_and_remember(*arguments: Any, **variables: str) -> subprocess.Popen[str]:
-        begun.append(begin_it(*arguments, **variables))  # type: ignore[arg-type]
+    def begin_and_remember(*arguments: Any, **variables: Any) -> subprocess.Popen[str]:
+        begun.append(begin_it(*arguments, **variables))
         return begun[-1]
 
     yield begin_and_remember
