@@ -84,17 +84,20 @@ class Visitor:
 
         Nothing may reach beyond a narrow screen.
         """
-        for size, width in ((NARROW, "320"), (WIDE, "1280")):
-            self.page.set_viewport_size(size)  # type: ignore[arg-type]
-            if not self.page.evaluate(_NO_SIDEWAYS):
-                self.problems.append(f"{name} is wider than {width} px: {self.page.evaluate(_TOO_WIDE)}")
-            for scheme in ("dark", "light"):
-                self.page.emulate_media(color_scheme=scheme)
-                self._look_once(f"{name}-{width}-{scheme}")
+        with self._readable() as readable:
+            pages = {self.page, readable}
+            for size, width in ((NARROW, "320"), (WIDE, "1280")):
+                for page in pages:
+                    page.set_viewport_size(size)  # type: ignore[arg-type]
+                if not self.page.evaluate(_NO_SIDEWAYS):
+                    self.problems.append(f"{name} is wider than {width} px: {self.page.evaluate(_TOO_WIDE)}")
+                for scheme in ("dark", "light"):
+                    for page in pages:
+                        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                    self._look_once(readable, f"{name}-{width}-{scheme}")
 
-    def _look_once(self, name: str) -> None:
-        with self._readable() as page:
-            self.problems += [f"axe, {name}: {finding}" for finding in find_barriers(page)]
+    def _look_once(self, readable: Page, name: str) -> None:
+        self.problems += [f"axe, {name}: {finding}" for finding in find_barriers(readable)]
         if self.has_script:  # without it the same, less a button or two
             self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
 
@@ -105,8 +108,7 @@ class Visitor:
             yield self.page
             return
         shown, browser = self.page.content(), self.page.context.browser
-        scheme = "dark" if self.page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches") else "light"
-        context = browser.new_context(viewport=self.page.viewport_size, color_scheme=scheme)  # type: ignore[arg-type]
+        context = browser.new_context()
         try:
             page = context.new_page()
             page.route("**/*.js*", lambda route: route.abort())
