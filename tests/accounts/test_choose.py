@@ -160,6 +160,7 @@ def test_a_session_of_another_browser_cannot_be_chosen(both, world, make_browser
     [theirs] = set(digests) - own
 
     for ref in (theirs, "", "zz", "00" * 32):
+        both.get("/account/choose")
         assert "over=1" in both.post("/account/choose", {"session": ref}).headers["Location"]
     both.post("/account/choose", {"session": next(iter(own)), "csrf_token": "wrong"})
     assert both.page.status_code == 400
