@@ -19,10 +19,15 @@ from flask import Flask
 from playwright.sync_api import Page
 from werkzeug.serving import make_server
 
+from app.accounts import registry as accounts
+from app.clients import registry
+from app.languages import writing
+from app.mail import outbox
+from app.tokens import store
 from tests.browser.visitor import _NO_SIDEWAYS, _TOO_WIDE, NARROW, visiting
 from tests.databases import close, make_app
 from tests.test_languages import PLACEHOLDER, sources
-from tests.world import Machine, authorize_address
+from tests.world import Machine, authorize_address, now
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 
@@ -135,6 +140,57 @@ def look(page: Page, name: str) -> list[str]:
     left = NAMES.sub(" ", outside_of_brackets(text))
     words = re.findall(r"[A-Za-z][A-Za-z]+(?: [A-Za-z]+)*", left)
     return wrong + ([f"{name}: {words}"] if words else [])
+
+
+def test_all_texts_of_the_mails_are_translated(app, world, tenant, browser):
+    admin, member = world.admin(tenant), world.user(tenant)
+    client, connected = world.client(tenant, "powerbi"), world.oauth_app(tenant)
+    browser.sign_in(member)
+    browser.get_code(connected)
+    invited = world.run(lambda: accounts.create_user(tenant.id, "cy@acme.example", "Ana Ruiz", now(), admin=False).id)
+
+    def make_token():
+        token = store.new_token(now() + 86_400)
+        registered = registry.find_registered_client(tenant.id, client.client_id, now())
+        store.save_client_token(registered, token, scope="", now=now(), name="Finance report", made_by="Ana Ruiz")
+        return token
+
+    token = world.run(make_token)
+    app_pk = world.run(lambda: registry.find_registered_client(tenant.id, connected.client_id, now()).pk)
+    named = {"client": client.pk, "actor": "Bo Lind", "name": "Finance report", "hint": "kpa1...9"}
+    ending = named | {"month": token.expiry_month, "digest": token.digest.hex(), "expires_at": token.expires_at}
+    mails = [
+        ("client.created", named, admin.email),
+        ("secret.changed", named | {"stops_at": None}, admin.email),
+        ("secret.changed", named | {"stops_at": now() + 3600}, admin.email),
+        ("token.created", ending, admin.email),
+        ("token.expires", ending, admin.email),
+        ("token.expired", ending, admin.email),
+        ("token.revoked", named, admin.email),
+        ("token.revoked", named | {"name": None}, admin.email),
+        ("tokens.revoked", named, admin.email),
+        ("user.invited", {"user": invited, "by": "Ana Ruiz"}, "cy@acme.example"),
+        ("user.reset", {"user": member.id}, member.email),
+        ("app.connected", {"client": app_pk, "at": now(), "is_device": False}, member.email),
+        ("app.connected", {"client": app_pk, "at": now(), "is_device": True}, member.email),
+    ]
+    assert {kind for kind, *_ in mails} == set(outbox._renderers)
+
+    wrong = []
+    for kind, parameters, recipient in mails:
+
+        def write(kind=kind, parameters=parameters, recipient=recipient):
+            with writing(""):
+                return outbox.find_renderer(kind)(tenant.id, parameters, recipient)
+
+        mail = world.run(write)
+        assert mail is not None, kind
+        for text in (mail.subject, mail.body):
+            assert "⟦" in text, kind
+            wrong += [
+                f"{kind}: {word}" for word in re.findall("[A-Za-z]{2,}", NAMES.sub(" ", outside_of_brackets(text)))
+            ]
+    assert not wrong, "\n".join(wrong)
 
 
 def submit(page: Page) -> None:
