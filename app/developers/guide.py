@@ -13,6 +13,7 @@ from app.developers.store import Choice
 from app.languages import gettext as _
 from app.tenants import colour
 from app.tenants.registry import TenantSettings
+from app.tokens.lifetimes import lifetime_of
 
 #: What stands for a client that nobody picked.
 SOME_CLIENT = "YOUR_CLIENT_ID"
@@ -64,12 +65,13 @@ def build(tenant: TenantSettings, picked: Choice | None) -> DevelopersGuide:
     verifier, challenge = credentials.new_pkce_pair()
     has_secret = not app.is_public
     exchange = snippets.exchange_code(base, app.client_id, redirect_uri, verifier, has_secret=has_secret)
+    lifetime = lifetime_of(None, tenant)
     return DevelopersGuide(
         base_url=base,
         token_url=f"{base}/oauth2/token",
         get_token=_get_token(base, client_id),
-        answer=of_clients.answer(tenant.token_lifetime),
-        lifetime_in_words=of_clients.lifetime_in_words(tenant.token_lifetime),
+        answer=of_clients.answer(lifetime),
+        lifetime_in_words=of_clients.lifetime_in_words(lifetime),
         check_token=Snippet("check", "curl", "sh", snippets.check_token(base)),
         authorize_address=Snippet(
             "authorize", "", "text", snippets.authorize_address(base, app.client_id, redirect_uri, challenge)

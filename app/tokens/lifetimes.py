@@ -19,15 +19,16 @@ class Choices(Protocol):
     def token_format(self) -> str | None: ...
 
 
-def is_signed(client: Choices, tenant: TenantSettings) -> bool:
-    """True if the tokens that ``client`` asks for are signed (RFC 9068)."""
-    return (client.token_format or tenant.token_format) == JWT
+def is_signed(client: Choices | None, tenant: TenantSettings) -> bool:
+    """True if the tokens that ``client`` asks for are signed (RFC 9068); None is one that chose nothing."""
+    return ((client.token_format if client is not None else None) or tenant.token_format) == JWT
 
 
-def lifetime_of(client: Choices, tenant: TenantSettings) -> int:
+def lifetime_of(client: Choices | None, tenant: TenantSettings) -> int:
     """Seconds: the client's own setting or the tenant's, never above the tenant's most, nor above that of signed ones.
 
-    A signed token must be short: who checks it offline may hear late that it ended.
+    None is a client that chose nothing. A signed token must be short: who checks it offline may hear late of its end.
     """
-    seconds = min(client.token_lifetime or tenant.token_lifetime, tenant.token_lifetime_max)
+    own = client.token_lifetime if client is not None else None
+    seconds = min(own or tenant.token_lifetime, tenant.token_lifetime_max)
     return min(seconds, current_app.config["JWT_LIFETIME_MAX"]) if is_signed(client, tenant) else seconds

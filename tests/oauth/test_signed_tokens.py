@@ -261,6 +261,15 @@ class TestHowLong:
         assert Machine(app, tenant).request_token(world.client(tenant)).json["expires_in"] == 120
         close(app)
 
+    def test_the_pages_say_so(self, world, signing, admin, member, make_browser, api_client):
+        browser, developer = make_browser(signing), make_browser(signing)
+        browser.sign_in(admin)
+        developer.sign_in(member)
+
+        for page in (browser.get(f"/settings/app/api-clients/{api_client.pk}"), developer.get("/developers")):
+            assert "1 hour" in page.text
+            assert "&#34;expires_in&#34;: 3600" in page.text
+
     def test_it_ends(self, machine, signing, api_client, resource_server):
         token = machine.token(api_client)
 
