@@ -52,15 +52,17 @@ class RequireOAuth:
         if scope["type"] not in ("http", "websocket"):
             await self._application(scope, receive, send)
             return
-        scope[TOKEN] = None
-        if scope["path"] in self._open_paths:
+        # Nobody else may have put one there.
+        _remember(scope, None)
+        path = _path_of(scope)
+        if path in self._open_paths:
             await self._application(scope, receive, send)
             return
         call = call_of(scope)
-        if scope["type"] == "http" and scope["path"] == METADATA_PATH and scope["method"] in ("GET", "HEAD"):
+        if scope["type"] == "http" and path == METADATA_PATH and scope["method"] in ("GET", "HEAD"):
             metadata = describe_resource(self._lookup.issuer(call), call)
             content = to_json(metadata or {"error": "not_found"})
-            await _answer(send, 404 if metadata is None else 200, json_headers(content), content)
+            await _answer(scope, send, 404 if metadata is None else 200, json_headers(content), content)
             return
         try:
             token = await check(self._guard, self._lookup, self._needs, scope)
@@ -70,12 +72,10 @@ class RequireOAuth:
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal.body.get("error", "no_token")})
                 return
             headers = [*json_headers(refusal.content), *refusal.headers.items()]
-            await _answer(send, refusal.status, headers, refusal.content)
+            await _answer(scope, send, refusal.status, headers, refusal.content)
             return
-        scope[TOKEN] = token
-        if "state" in scope:
-            scope["state"][TOKEN] = token
-        await self._application(scope, receive, _with_headers(send, token))
+        _remember(scope, token)
+        await self._application(scope, receive, with_headers(send, [token]))
 
 
 async def check(guard: Guard, lookup: TokenLookup, needs: Needs, scope: Scope) -> AccessToken | None:
@@ -124,17 +124,30 @@ def call_of(scope: Scope) -> Call:
     return Call(hosts[0].decode("latin-1") if hosts else "", scheme, scope["path"])
 
 
-async def _answer(send: Send, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+def _remember(scope: Scope, token: AccessToken | None) -> None:
+    scope[TOKEN] = token
+    scope.setdefault("state", {})[TOKEN] = token
+
+
+def _path_of(scope: Scope) -> str:
+    """The path as the application sees it: without the one that it is mounted at, as WSGI has it."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(root) and path[len(root) :][:1] in ("", "/") else path
+
+
+async def _answer(scope: Scope, send: Send, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": content})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
 
-def _with_headers(send: Send, token: AccessToken | None) -> Send:
+def with_headers(send: Send, let_in: Sequence[AccessToken | None]) -> Send:
+    """Adds to the answer what the guard has to say, if the call was let in: ``let_in`` holds its token then."""
+
     async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and let_in:
             headers = list(message.get("headers", []))
-            for name, value in expiry_headers(token, message["status"]).items():
+            for name, value in expiry_headers(let_in[-1], message["status"]).items():
                 headers.append((name.lower().encode(), value.encode()))
             # RFC 6750 section 5.3: no shared cache may keep what a token opened.
             if not any(name.lower() == b"cache-control" for name, _ in headers):

@@ -49,7 +49,11 @@ class Issuer:
 
 
 class TokenLookup(Protocol):
-    """Says whether a token is good. Must be safe to call from several threads."""
+    """Says whether a token is good. Must be safe to call from several threads.
+
+    One that remembers may have ``find_remembered(token, call)`` too, see Chain:
+    what it knows costs a service on an event loop no thread.
+    """
 
     def find(self, token: str, call: Call) -> AccessToken | None:
         """The token behind a text of any shape if it is good on that host, else None, whatever is wrong with it.
@@ -85,6 +89,15 @@ class Chain:
         if unavailable is not None:
             raise unavailable
         return None
+
+    def find_remembered(self, token: str, call: Call) -> tuple[bool, AccessToken | None]:
+        """Whether find() would answer without waiting for anybody, and what; for callers that must not block."""
+        for lookup in self._lookups:
+            remember = getattr(lookup, "find_remembered", None)
+            is_known, found = remember(token, call) if remember is not None else (False, None)
+            if not is_known or found is not None:
+                return is_known, found
+        return True, None
 
     def issuer(self, call: Call) -> Issuer:
         """TokenLookup: as the first one says."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from typing import Any, ParamSpec, cast
 
-from flask import Blueprint, Flask, Response, g, make_response, request
+from flask import Blueprint, Flask, Response, after_this_request, current_app, g, request
+from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
@@ -16,6 +19,8 @@ from keyporter.lookup import Call, TokenLookup
 from keyporter.metadata import describe_resource
 
 P = ParamSpec("P")
+#: What a view returns; one that is a coroutine function returns it later.
+ViewReturns = ResponseReturnValue | Awaitable[ResponseReturnValue]
 
 #: Told of a good token that does not suffice, and of the scope that it lacks; None: of the person.
 OnShortfall = Callable[[AccessToken, "str | None"], None]
@@ -41,6 +46,7 @@ class RequireOAuth:
         self._guard = Guard()
         self._lookup: TokenLookup | None = None
         self._on_shortfall: OnShortfall | None = None
+        self._instead: TokenLookup | None = None
 
     def use(self, lookup: TokenLookup, *, on_shortfall: OnShortfall | None = None) -> None:
         """Look tokens up in ``lookup`` from now on.
@@ -55,22 +61,44 @@ class RequireOAuth:
     @property
     def lookup(self) -> TokenLookup:
         """Where tokens are looked up. RuntimeError before use() said so."""
-        if self._lookup is None:
+        lookup = self._instead or self._lookup
+        if lookup is None:
             raise RuntimeError("Say where tokens are looked up: require_oauth.use(...)")
-        return self._lookup
+        return lookup
+
+    @contextmanager
+    def instead(self, lookup: TokenLookup) -> Iterator[None]:
+        """Look tokens up in ``lookup`` for a while, for tests; what use() says meanwhile holds afterwards.
+
+        An application that is made during a test calls use(), and must not end it.
+        """
+        before, self._instead = self._instead, lookup
+        try:
+            yield
+        finally:
+            self._instead = before
 
     def init_app(self, app: Flask | Blueprint, *, scopes: Sequence[str] = ()) -> None:
-        """Let ``app`` tell clients whose tokens it takes (RFC 9728), at METADATA_PATH; ``scopes``: those it knows."""
+        """Let ``app`` tell clients whose tokens it takes (RFC 9728), at METADATA_PATH; ``scopes``: those it knows.
+
+        A blueprint's prefix does not count: challenges name the address, and it belongs to the host.
+        """
 
         def protected_resource() -> ResponseReturnValue:
             metadata = describe_resource(self.lookup.issuer(call := _call()), call, scopes)
             return metadata if metadata is not None else ({"error": "not_found"}, 404)
 
-        app.add_url_rule(METADATA_PATH, "keyporter_protected_resource", protected_resource)
+        def add_to(one: App) -> None:
+            one.add_url_rule(METADATA_PATH, "keyporter_protected_resource", protected_resource)
+
+        if isinstance(app, Flask):
+            add_to(app)
+        else:
+            app.record_once(lambda state: add_to(state.app))
 
     def __call__(
         self, *scopes: str, any_of: Sequence[str] = (), optional: bool = False, user: bool = False
-    ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
+    ) -> Callable[[Callable[P, ViewReturns]], Callable[P, ResponseReturnValue]]:
         """Let calls in that carry a good token of this host, else answer 401, 403, 400 or 503 (RFC 6750).
 
         ``scopes``: names that the token must all have; ``any_of``: names of which
@@ -78,12 +106,14 @@ class RequireOAuth:
         must be behind the token. ``optional``: a call without a token is let in
         too, and ``current_token`` is None; one with a bad token is still refused.
 
-        Goes below the route, on a function; for a class of ``flask.views`` write
-        ``decorators = [require_oauth()]``.
+        Goes below the route, on a function, which may be a coroutine; for a class
+        of ``flask.views`` write ``decorators = [require_oauth()]``.
         """
         needs = Needs(scopes, any_of=any_of, optional=optional, user=user)
 
-        def protect(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+        def protect(view: Callable[P, ViewReturns]) -> Callable[P, ResponseReturnValue]:
+            is_async = iscoroutinefunction(view)
+
             @functools.wraps(view)
             def protected(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
                 try:
@@ -92,11 +122,10 @@ class RequireOAuth:
                     if refusal.token is not None and self._on_shortfall is not None:
                         self._on_shortfall(refusal.token, refusal.lacks)
                     return _answer(refusal)
-                response = make_response(view(*args, **kwargs))
-                # RFC 6750 section 5.3: no shared cache may keep what a token opened.
-                response.headers.setdefault("Cache-Control", "private")
-                response.headers.update(expiry_headers(token, response.status_code))
-                return response
+                # Also on what the view raises: abort(404), and whatever an error handler makes of it.
+                after_this_request(functools.partial(_add_headers, token))
+                answer = current_app.ensure_sync(view)(*args, **kwargs) if is_async else view(*args, **kwargs)
+                return cast(ResponseReturnValue, answer)
 
             setattr(protected, _PROTECTED, not optional)
             return protected
@@ -116,6 +145,13 @@ def _is_sent_twice() -> bool:
     if "access_token" in request.args:
         return True
     return request.mimetype == "application/x-www-form-urlencoded" and "access_token" in request.form
+
+
+def _add_headers(token: AccessToken | None, response: Response) -> Response:
+    # RFC 6750 section 5.3: no shared cache may keep what a token opened.
+    response.headers.setdefault("Cache-Control", "private")
+    response.headers.update(expiry_headers(token, response.status_code))
+    return response
 
 
 def _answer(refusal: Refusal) -> Response:

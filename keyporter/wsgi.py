@@ -57,7 +57,7 @@ class RequireOAuth:
             status = "404 Not Found" if metadata is None else "200 OK"
             content = to_json(metadata or {"error": "not_found"})
             start_response(status, json_headers(content))
-            return [content]
+            return _body(environ, content)
         try:
             token = self._guard.check(
                 self._lookup,
@@ -71,9 +71,14 @@ class RequireOAuth:
                 f"{refusal.status} {_REASONS[refusal.status]}",
                 [*json_headers(refusal.content), *refusal.headers.items()],
             )
-            return [refusal.content]
+            return _body(environ, refusal.content)
         environ[TOKEN] = token
         return self._application(environ, _with_headers(start_response, token))
+
+
+def _body(environ: WSGIEnvironment, content: bytes) -> list[bytes]:
+    # Not every server leaves it out by itself, and the next answer on the connection would begin with it.
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [content]
 
 
 def _call(environ: WSGIEnvironment) -> Call:
@@ -84,7 +89,8 @@ def _call(environ: WSGIEnvironment) -> Call:
 
 def has_token_in_query(query: str) -> bool:
     """True if a token stands in the query of the address (RFC 6750 section 2.3)."""
-    return "access_token" in query and any(name == "access_token" for name, _ in parse_qsl(query, True))
+    may_be = "access_token" in query or "%" in query
+    return may_be and any(name == "access_token" for name, _ in parse_qsl(query, True))
 
 
 def _with_headers(start_response: StartResponse, token: AccessToken | None) -> StartResponse:
