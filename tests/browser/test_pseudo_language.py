@@ -37,7 +37,7 @@ _ACCENTS = str.maketrans("AEIOUYCNSaeiouycns", "ÅÉÎÕÜÝÇÑŠåéîõüýç
 NAMES = re.compile(
     r"\S*[\d_@]\S*|\S+[.]\w\S*|kp[as]\w*"
     r"|Acme|Keyporter|Ana Ruiz|Bo Lind|Field App|Field Inc|Power BI|Power Query M|Finance report|Postman|PowerShell|C#"
-    r"|curl|Python|JavaScript|English|Deutsch|Español|CSV|JSON|UTC|powerbi|\bsign-in\b|[.]env\b"
+    r"|HTML|curl|Python|JavaScript|English|Deutsch|Español|CSV|JSON|UTC|powerbi|\bsign-in\b|[.]env\b"
 )
 
 #: Without code, times (of which the reader's language is another test's business), what somebody typed, and those
