@@ -30,6 +30,11 @@ class Holders:
         """How many are held now."""
         return self._held
 
+    @property
+    def nudges(self) -> int:
+        """How often somebody said that something may have ended."""
+        return self._nudges
+
     def nudge(self) -> None:
         """Something may have ended: let all that are held look now."""
         with self._changed:

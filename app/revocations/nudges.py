@@ -93,19 +93,15 @@ class Nudges:
             self._stopped.wait(pause)
 
     def _listen_to_postgresql(self, engine: Engine) -> None:
-        """On a connection that is no request's: taken out of the pool for good."""
-        proxy = engine.raw_connection()
-        proxy.detach()
-        try:
-            driver: Any = proxy.driver_connection
-            driver.rollback()
-            driver.autocommit = True
-            driver.execute(f"LISTEN {CHANNEL}")
+        """On a connection of its own, beside the pool that the requests share."""
+        args, parameters = engine.dialect.create_connect_args(engine.url)
+        parameters.setdefault("connect_timeout", int(_LISTEN))
+        connection: Any = engine.dialect.connect(*args, **parameters, autocommit=True)
+        with connection:
+            connection.execute(f"LISTEN {CHANNEL}")
             while not self._stopped.is_set():
-                for _ in driver.notifies(timeout=_LISTEN):
+                for _ in connection.notifies(timeout=_LISTEN):
                     self.holders.nudge()
-        finally:
-            proxy.close()
 
     def _listen_to_redis(self) -> None:
         if self._redis_url is None:

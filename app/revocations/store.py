@@ -101,7 +101,7 @@ def position_of(lane: BindParameter[int]) -> ScalarSelect[int]:
 def find_positions(lanes: Iterable[int]) -> dict[int, int]:
     """Where those lanes stand; the whole of looking whether there is something new."""
     statement = select(RevocationLane.lane, RevocationLane.position).where(RevocationLane.lane.in_(lanes))
-    return dict(db.session.execute(statement).tuples().all())
+    return {row[0]: row[1] for row in db.session.execute(statement)}
 
 
 @dataclass(frozen=True, slots=True)
