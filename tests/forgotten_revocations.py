@@ -119,7 +119,10 @@ def _close(connection: Any) -> None:
 
 def _is_a_tests_own() -> bool:
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and ("/site-packages/" in frame.f_code.co_filename or frame.f_code.co_filename == __file__):
+    # "<string>": a method that SQLAlchemy generated.
+    while frame is not None and (
+        "/site-packages/" in frame.f_code.co_filename or frame.f_code.co_filename.startswith(("<", __file__))
+    ):
         frame = frame.f_back
     return frame is not None and frame.f_code.co_filename.startswith(_TESTS)
 

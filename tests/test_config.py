@@ -9,6 +9,17 @@ from config import Config, ConfigError
 LONG, ANOTHER = "k" * 32, "f" * 32
 
 
+@pytest.mark.parametrize("text,seconds", [("", 1.0), ("0.2", 0.2), ("5", 5.0), ("60", 60.0)])
+def test_the_bound_of_revocation_is_read_in_seconds(text, seconds):
+    assert seconds == Config.from_env({"SECRET_KEY": LONG, "REVOCATION_BOUND": text}).REVOCATION_BOUND
+
+
+@pytest.mark.parametrize("text", ["0", "0.1", "61", "soon", "-1", "nan", "1e1", "1."])
+def test_a_bound_that_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match="REVOCATION_BOUND must be a number of seconds"):
+        Config.from_env({"SECRET_KEY": LONG, "REVOCATION_BOUND": text})
+
+
 def test_old_keys_are_read_one_by_one():
     config = Config.from_env({"SECRET_KEY": LONG, "SECRET_KEY_FALLBACKS": f" {ANOTHER} ,, {LONG}"})
 

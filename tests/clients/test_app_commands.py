@@ -388,3 +388,22 @@ def test_what_is_no_logo_is_refused_and_leaves_the_one_there_is(shell, tenant, t
     assert "SVG and others are not taken" in shell.refusal(*CREATE, "--tenant", "acme", "--logo", str(drawing))
     assert shell.json("app", "show", made["client_id"])["has_logo"] is True
     assert len(shell.json("app", "list")) == 1
+
+
+def test_an_app_may_be_a_resource_server_and_lose_the_mark(shell, tenant):
+    uri = "https://gateway.example/cb"
+    made = shell.json("app", "create", "--name", "Gateway", "--redirect-uri", uri, "--all-tenants", "--resource-server")
+    assert made["resource_server"] is True
+
+    changed = shell.json("app", "set", made["client_id"], "--no-resource-server")
+
+    assert changed["resource_server"] is False
+
+
+def test_a_public_app_is_no_resource_server(shell, world, tenant):
+    public = world.oauth_app(tenant, public=True)
+
+    assert "A public app proves nothing" in shell.refusal("app", "set", public.client_id, "--resource-server")
+    assert "A public app proves nothing" in shell.refusal(
+        "app", "create", "--name", "X", "--redirect-uri", "com.x:/", "--public", "--all-tenants", "--resource-server"
+    )

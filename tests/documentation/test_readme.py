@@ -62,7 +62,7 @@ def test_the_table_of_settings_is_what_the_server_reads():
     read = set()
     for name in ("config.py", "gunicorn.conf.py"):
         source = (ROOT / name).read_text(encoding="utf-8")
-        read |= set(re.findall(r'(?:env(?:iron)?\.get\(|_(?:read|number|choice)\(env, )"([A-Z_]+)"', source))
+        read |= set(re.findall(r'(?:env(?:iron)?\.get\(|_(?:read|number|seconds|choice)\(env, )"([A-Z_]+)"', source))
 
     table = re.findall(r"^\| `([A-Z_]+)`", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
 

@@ -8,6 +8,8 @@ import pytest
 
 from app import create_app
 from app.extensions import db
+from app.revocations.keys import LANES
+from app.revocations.models import RevocationLane
 from app.tenants import registry
 from config import Config
 from tests.pictures import opened, picture
@@ -23,6 +25,8 @@ def app(tmp_path):
     )
     with app.app_context():
         db.create_all()
+        # As the migration makes them.
+        db.session.add_all(RevocationLane(lane=lane, position=0, oldest=0) for lane in range(LANES))
         for slug in ("acme", "globex"):
             registry.create_tenant(slug, slug.title(), [f"{slug}.example.com"], int(time.time()))
         db.session.commit()
