@@ -154,11 +154,12 @@ def _tell(leak: Leak, sent: ParsedRequest) -> None:
     actor = Actor("system", "whoever found it", None, request.remote_addr, g.get("request_id"))
     target = Target("client", leak.client_id, leak.client_pk)
     place = _cleaned(sent.parameters.get("url", ""), sent.parameters["token"])
-    event = "token.leaked" if leak.hint else "client.secret_leaked"
-    what = {"hint": leak.hint} if leak.hint else {}
     where = {"place": place} if place else {}
-    key = f"{'token' if leak.hint else 'secret'}_found{'_at' if place else ''}"
-    audit.record(current_tenant.id, event, actor, target, notes.note(key, **what, **where))
+    if leak.hint:
+        event, note = "token.leaked", notes.note("token_found_at" if place else "token_found", hint=leak.hint, **where)
+    else:
+        event, note = "client.secret_leaked", notes.note("secret_found_at" if place else "secret_found", **where)
+    audit.record(current_tenant.id, event, actor, target, note)
     mails.tell_leaked(current_tenant.id, leak, sent.now)
 
 

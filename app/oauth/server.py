@@ -295,7 +295,7 @@ class TenantAuthorizationServer(AuthorizationServer):
                 nudges.listen(db.engine)
             answer = feed.answer(question.after, question.wait, nudges.holders)
         except OAuth2Error as error:
-            return self._refuse(error)  # type: ignore[no-any-return]
+            return self.refuse(error)
         except TooManyAttempts:
             _note_problem("too_many_attempts")
             raise

@@ -49,16 +49,16 @@ def test_a_change(cost, program, api_client):
     seen = cost("PATCH", f"/{api_client.pk}", {"name": "New"}, If_Match=read)
 
     # 1. the token   2. the client   3. held as it was read   4. its owner   5. the name   6. what is there now
-    # 7. to 10. the client as a look has it   11. the audit log
-    assert sorted(seen) == sorted(["SELECT"] * 8 + ["UPDATE"] * 2 + ["INSERT"])
+    # 7. to 10. the client as a look has it   11. the audit log   12., 13. what readers of the feed are told
+    assert sorted(seen) == sorted(["SELECT"] * 8 + ["UPDATE"] * 3 + ["INSERT"] * 2)
 
 
 def test_a_token(cost, api_client):
     seen = cost("POST", f"/{api_client.pk}/tokens", {"name": "A"})
 
-    # 1. the token that calls   2. the client   3. how many it has   4. the client as the protocol sees it
-    # 5. the token   6. the audit log
-    assert seen == ["SELECT"] * 4 + ["INSERT"] * 2
+    # 1. the token that calls   2. the client   3. nobody else makes one now   4. how many it has
+    # 5. the client as the protocol sees it   6. the token   7. the audit log
+    assert seen == ["SELECT"] * 2 + ["UPDATE"] + ["SELECT"] * 2 + ["INSERT"] * 2
 
 
 @pytest.mark.parametrize("body", ["", "x", '{"a": 1, "a": 2}', "[" * 1000])

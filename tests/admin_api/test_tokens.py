@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.audit.log import list_events
-from app.management import actions
 from app.tenants import registry as tenants
+from app.tokens import store
 from app.usage.writer import write_what_was_noted
 from tests.world import now
 
@@ -81,7 +81,7 @@ def test_a_client_that_is_off_or_full_gets_none(program, api_client, monkeypatch
     off = program.post(f"/{api_client.pk}/tokens", {"name": "A"})
     assert (off.status_code, off.json["error_description"]) == (409, "The client is turned off. Turn it on first.")
     program.post(f"/{api_client.pk}/turn-on")
-    monkeypatch.setattr(actions, "MOST_TOKENS", 1)
+    monkeypatch.setattr(store, "MOST_MADE_BY_PEOPLE", 1)
     assert program.post(f"/{api_client.pk}/tokens", {"name": "A"}).status_code == 201
 
     full = program.post(f"/{api_client.pk}/tokens", {"name": "B"})
