@@ -93,7 +93,7 @@ class Visitor:
                     self.problems.append(f"{name} is wider than {width} px: {self.page.evaluate(_TOO_WIDE)}")
                 for scheme in ("dark", "light"):
                     for page in pages:
-                        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                        page.emulate_media(color_scheme=scheme)
                     self._look_once(readable, f"{name}-{width}-{scheme}")
 
     def _look_once(self, readable: Page, name: str) -> None:
