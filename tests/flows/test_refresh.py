@@ -141,8 +141,8 @@ def test_a_long_chain_dies_by_one_statement(app, chain):
     with statements(app) as seen:
         chain.refresh(chain.refresh_tokens[0])
 
-    # 1. the client   2. the refresh token   3. the family   4. the audit log
-    assert verbs(seen) == ["SELECT", "SELECT", "UPDATE", "INSERT"]
+    # 1. the client   2. the refresh token   3. the family   4. the audit log   5. and 6. the feed of what ended
+    assert verbs(seen) == ["SELECT", "SELECT", "UPDATE", "INSERT", "UPDATE", "INSERT"]
 
 
 def test_a_code_that_comes_twice_ends_the_family_too(browser, machine, member, field_app):
