@@ -62,9 +62,8 @@ def replace_key(tenant_id: int, algorithm: str, *, active_from: int, now: int, a
 
 
 def drop_all_but(key: StoredKey, actor: Actor) -> int:
-    """Delete every key of the tenant but ``key``, for whoever has one knows how to make tokens; how many."""
+    """Delete every key of the tenant but ``key``, which replace_key just made: somebody has the others. How many."""
     dropped = store.delete_all_but(key.tenant_id, key.kid)
-    tenants.note_change(key.tenant_id)
     if dropped:
         _record(key.tenant_id, "tenant.signing_keys_dropped", actor, "Tokens that they signed are refused.")
     return dropped
