@@ -104,7 +104,7 @@ def fake_token(scope: str = "", *, user_id: str | None = None, **values: Any) ->
 
 
 # Whoever looks for fixtures has imported it; nobody else has to.
-if "pytest" in sys.modules:
+if sys.modules.get("pytest") is not None:
     import pytest
 
     @pytest.fixture
