@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from babel.dates import format_date
 from babel.numbers import format_decimal
+from flask import current_app
 from markupsafe import Markup
 
 from app.languages import current_locale, ngettext
@@ -70,6 +72,12 @@ def number(count: int) -> str:
     return str(format_decimal(count, locale=current_locale()))
 
 
+def how_soon() -> str:
+    """When what is ended is refused everywhere at the latest: by resource servers that follow the feed."""
+    seconds = math.ceil(current_app.config["REVOCATION_BOUND"])
+    return ngettext("within %(count)s second", "within %(count)s seconds", seconds, count=number(seconds))
+
+
 def init_app(app: Flask) -> None:
     """Add the filters ``date``, ``minute``, ``number`` (text), ``moment`` and ``ago`` (``<time>``)."""
     app.add_template_filter(in_words, "date")
@@ -77,6 +85,7 @@ def init_app(app: Flask) -> None:
     app.add_template_filter(moment, "moment")
     app.add_template_filter(_moment_ago, "ago")
     app.add_template_filter(number, "number")
+    app.add_template_global(how_soon)
 
 
 def _moment_ago(epoch: int) -> Markup:

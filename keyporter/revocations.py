@@ -47,8 +47,9 @@ class Ended:
     """What is known to have ended. Written by one thread, read by many."""
 
     def __init__(self, bound: float) -> None:
-        #: Seconds: so old may be what is known.
+        #: Seconds: so old may be what is known. The server may promise its users less than this process chose.
         self.bound = bound
+        self._most = bound
         #: Changes whenever something ends: what was found good under the same one still is.
         self.edition = 0
         #: Everything that ended before that moment of this process's clock is known.
@@ -81,7 +82,9 @@ class Ended:
         events = [(int(event["lane"]), int(event["position"]), str(event["key"])) for event in answer["events"]]
         held = min(max(float(answer["held"]), 0.0), answered_at - asked_at)
         forget, more = answer["forget"] is True, answer["more"] is True
+        bound = min(self._most, float(answer.get("bound", self._most)))
         with self._lock:
+            self.bound = bound
             if forget:
                 self._positions.clear()
                 self._floors.clear()

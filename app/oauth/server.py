@@ -97,6 +97,11 @@ class TenantAuthorizationServer(AuthorizationServer):
         """The issuer of this request's tenant (RFC 8414 section 2)."""
         return current_tenant.base_url
 
+    @property
+    def tenant_slug(self) -> str:
+        """The short name of this request's tenant."""
+        return current_tenant.slug
+
     def query_client(self, client_id: str) -> RegisteredClient | None:
         """The client of that ID on the tenant of the request; verifies the worker's memory of the tenant."""
         client, version = registry.find_registered_client_and_version(current_tenant.id, client_id, int(time.time()))

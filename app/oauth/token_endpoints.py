@@ -91,7 +91,15 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
         if found.refused_because is not None:
             log.info("token inactive: %s", found.refused_because)
             return None
-        return _Introspected(found, _about_revocation(found, client) if client.resource_server else {})
+        more = self._for_resource_server(found, client) if client.resource_server else {}
+        return _Introspected(found, more)
+
+    def _for_resource_server(self, found: CheckedToken, client: RegisteredClient) -> dict[str, Any]:
+        """What an API shows and logs, as it would know it in the server's own process; and what ends the answer."""
+        named = {"tenant": self.server.tenant_slug, "client_name": found.client_name}
+        if found.user_name is not None:
+            named["name"] = found.user_name
+        return named | _about_revocation(found, client.tenant_id)
 
     def create_introspection_payload(self, found: _Introspected | FoundRefreshToken | None) -> dict[str, Any]:
         """RFC 7662 section 2.2. Members that say nothing are left out."""
@@ -116,18 +124,18 @@ class IntrospectionEndpoint(AuthlibIntrospectionEndpoint):
         return payload | found.more if isinstance(found, _Introspected) else payload
 
 
-def _about_revocation(token: CheckedToken, by: RegisteredClient) -> dict[str, Any]:
+def _about_revocation(token: CheckedToken, tenant_id: int) -> dict[str, Any]:
     """For a resource server that remembers this answer: at which place of the feed it was true, and what ends it."""
     if token.position is None:
         return {}
     names = keys.of_answer(
-        by.tenant_id,
+        tenant_id,
         client_pk=token.client_pk,
         user_id=token.user_id,
         family_id=token.family_id,
         digest=token.ref[1],
     )
-    return {"revocation": {"lane": keys.lane_of(by.tenant_id), "position": token.position, "keys": names}}
+    return {"revocation": {"lane": keys.lane_of(tenant_id), "position": token.position, "keys": names}}
 
 
 def _about_person(token: CheckedToken) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from app.signing import keys as signing
 from app.signing.store import read_keys
 from app.tenants.current import current_tenant, verifies_tenant
 from app.tokens import assertions, codes, families
-from keyporter import current_token, require_oauth
+from keyporter import Call, Issuer, current_token, require_oauth
+from keyporter.guard import METADATA_PATH
+from keyporter.metadata import describe_resource
 
 bp = Blueprint("oauth", __name__)
 
@@ -161,6 +163,15 @@ def verify_token() -> Response:
     response = jsonify(body)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@bp.get(METADATA_PATH)
+def describe_protected_resource() -> Response:
+    """RFC 9728 section 3: where the challenges of protected routes on this host point to."""
+    tenant = current_tenant
+    issuer = Issuer(tenant.slug, tenant.base_url, f"{tenant.base_url}/developers")
+    scheme, _, host = tenant.base_url.partition("://")
+    return _publish(describe_resource(issuer, Call(host, scheme), sorted(tenant.scopes)) or {})
 
 
 @bp.get("/.well-known/oauth-authorization-server")

@@ -35,6 +35,7 @@ OPEN_TO_STRANGERS = {
     "oauth.authorize_device": "clients authenticate in the request; public apps say which one they are",
     "oauth.push_authorization_request": "likewise",
     "oauth.report_leaked_token": "whoever holds a token could use it: that is the proof",
+    "oauth.describe_protected_resource": "public metadata (RFC 9728)",
     "oauth.describe_server": "public metadata (RFC 8414)",
     "oauth.publish_keys": "public keys (RFC 7517)",
     "oauth.describe_endpoints": "public too, and the same for everybody",

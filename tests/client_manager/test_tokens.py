@@ -352,7 +352,7 @@ def test_revoke_all_says_what_stops_and_ends_the_programs_tokens_too(
     made = machine.token(api_client)
 
     confirm = at_work.get(f"{manage}/revoke-all")
-    assert "2 tokens stop working at once." in confirm.text
+    assert "2 tokens stop working within 1 second." in confirm.text
     assert "Finance report" in confirm.text
     assert machine.works(made)
     submit(at_work, f"{manage}/revoke-all")

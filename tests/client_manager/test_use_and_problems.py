@@ -56,7 +56,7 @@ def test_a_token_that_was_used_says_when_from_where_and_by_what(at_work, manage,
     assert "Finance report – used just now from 203.0.113.9 (Power BI)" in words_of(at_work.get(f"{manage}/revoke-all"))
     address = re.findall(r'href="([^"]+/revoke)"', at_work.get(manage).text)[0]
     assert (
-        "Last used just now from 203.0.113.9 (Power BI). It will stop working at once. You cannot undo this."
+        "Last used just now from 203.0.113.9 (Power BI). It will stop working within 1 second. You cannot undo this."
         in words_of(at_work.get(address))
     )
 
@@ -64,7 +64,7 @@ def test_a_token_that_was_used_says_when_from_where_and_by_what(at_work, manage,
 def test_a_token_that_was_never_used_says_so_before_it_is_revoked(at_work, manage, generated):
     address = re.findall(r'href="([^"]+/revoke)"', at_work.get(manage).text)[0]
 
-    assert "Never used. It will stop working at once." in words_of(at_work.get(address))
+    assert "Never used. It will stop working within 1 second." in words_of(at_work.get(address))
     assert "Finance report – never used" in words_of(at_work.get(f"{manage}/revoke-all"))
 
 

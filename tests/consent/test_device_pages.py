@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -193,13 +194,17 @@ class TestQuestion:
         assert "Let Own Display use your Acme account?" in page.text
         assert machine.poll(own, codes["device_code"]).json["error"] == "authorization_pending"
 
-    def test_who_is_somebody_else_signs_out_and_comes_back(self, signed_in, codes):
+    def test_who_is_somebody_else_chooses_who_and_comes_back(self, world, tenant, signed_in, codes):
         page = signed_in.post("/device", {"user_code": codes["user_code"]})
-        sign_out = re.search(r'action="(/logout\?next=[^"]*)"', page.text).group(1)
+        [not_you] = re.findall(r'href="(/account/choose\?next=[^"]*)"', page.text)
 
-        response = signed_in.post(sign_out)
+        assert "Use another account" in signed_in.get(html.unescape(not_you)).text
+        sign_in = re.search(r'href="(/login\?[^"]*)"[^>]*>Use another account', signed_in.page.text)[1]
+        other = world.admin(tenant)
+        signed_in.get(html.unescape(sign_in))
+        response = signed_in.post(html.unescape(sign_in), {"email": other.email, "password": other.password})
 
-        assert response.headers["Location"] == f"/device?user_code={codes['user_code']}"
+        assert response.headers["Location"].endswith(f"/device?user_code={codes['user_code']}")
 
 
 class TestAnswer:

@@ -217,6 +217,16 @@ def test_a_server_cannot_say_that_it_held_longer_than_it_took():
     assert ended.is_current(103.0)
 
 
+def test_the_server_may_promise_less_than_the_reader_chose_and_never_more():
+    ended = Ended(1.0)
+    for told, kept in [(0.2, 0.2), (30.0, 1.0), (0.5, 0.5)]:
+        answer = feed(position=1) | {"bound": told}
+        ended.apply(answer, asked_at=100.0, answered_at=100.0, is_first=False)
+        assert ended.bound == kept
+    ended.apply(feed(position=1), asked_at=100.0, answered_at=100.0, is_first=False)
+    assert ended.bound == 1.0
+
+
 def test_half_an_answer_says_nothing_of_the_present():
     ended = Ended(1.0)
     ended.apply(feed(position=1000, events=[(5, "a")], more=True), asked_at=100.0, answered_at=100.0, is_first=True)
