@@ -116,7 +116,7 @@ class GunicornServer:
     def start(self, *, ready: bool = True) -> GunicornServer:
         """Start it, on the port it had before if it had one; returns once it is ready, or merely answers."""
         for attempt in range(5):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             self._process, self._was_asked = self._start_on(port), False
             if self._answers(port, "/readyz" if ready else "/healthz"):
                 self.port = port
@@ -264,7 +264,8 @@ class GunicornServer:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -288,4 +289,4 @@ def serving(database_url: str, log: Path, **options: Any) -> Iterator[GunicornSe
         server.stop()
 
 
-__all__ = ["PATIENCE", "Answer", "Connection", "GunicornServer", "serving", "wait_until"]
+__all__ = ["PATIENCE", "Answer", "Connection", "GunicornServer", "free_port", "serving", "wait_until"]

@@ -156,10 +156,11 @@ def _tell(leak: Leak, sent: ParsedRequest) -> None:
     place = _cleaned(sent.parameters.get("url", ""), sent.parameters["token"])
     where = {"place": place} if place else {}
     if leak.hint:
-        event, note = "token.leaked", notes.note("token_found_at" if place else "token_found", hint=leak.hint, **where)
+        note = notes.note("token_found_at" if place else "token_found", hint=leak.hint, **where)
+        audit.record(current_tenant.id, "token.leaked", actor, target, note)
     else:
-        event, note = "client.secret_leaked", notes.note("secret_found_at" if place else "secret_found", **where)
-    audit.record(current_tenant.id, event, actor, target, note)
+        note = notes.note("secret_found_at" if place else "secret_found", **where)
+        audit.record(current_tenant.id, "client.secret_leaked", actor, target, note)
     mails.tell_leaked(current_tenant.id, leak, sent.now)
 
 

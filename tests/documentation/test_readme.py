@@ -95,7 +95,7 @@ def test_the_example_of_the_readme_protects_its_route(tokens):
 def test_the_service_of_the_documents_starts_beside_the_server(tokens, monkeypatch, tmp_path):
     monkeypatch.setenv("SECRET_KEY", "k" * 40)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
-    service, _ = python_blocks(ROOT / "docs" / "resource-server.md")
+    service = python_blocks(ROOT / "docs" / "resource-server.md")[3]
     names: dict[str, Any] = {"__name__": "my_api"}
 
     exec(service, names)  # noqa: S102 - our own document
@@ -107,7 +107,7 @@ def test_the_service_of_the_documents_starts_beside_the_server(tokens, monkeypat
 
 
 def test_the_test_of_the_documents_passes(tokens):
-    _, example = python_blocks(ROOT / "docs" / "resource-server.md")
+    example = python_blocks(ROOT / "docs" / "resource-server.md")[4]
 
     exec(example, {"__name__": "example"})  # noqa: S102 - our own document
 

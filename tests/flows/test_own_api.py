@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +19,8 @@ from app.accounts import registry as accounts
 from app.clients import registry
 from app.tenants import registry as tenants
 from app.tokens import consents, store
-from tests.server import PATIENCE, ROOT, _free_port, serving, wait_until
+from tests.api_server import Api
+from tests.server import serving, wait_until
 from tests.world import Browser, Machine, World, now
 
 pytestmark = pytest.mark.server
@@ -33,55 +28,6 @@ pytestmark = pytest.mark.server
 #: Seconds within which what ended must be refused: KEYPORTER's own promise.
 BOUND = 1.0
 CALLERS = 32
-
-
-class Api:
-    """The API of tests/own_api, with nothing of the authorization server beside it but the package ``keyporter``."""
-
-    def __init__(self, folder: Path, issuer: str, client: Any, *, workers: int = 4) -> None:
-        packages = folder / "packages"
-        packages.mkdir()
-        (packages / "keyporter").symlink_to(ROOT / "keyporter")
-        self.port = _free_port()
-        self.log = folder / "api.log"
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
-            "PYTHONPATH": str(packages),
-            "KEYPORTER_ISSUER": issuer,
-            "KEYPORTER_CLIENT_ID": client.client_id,
-            "KEYPORTER_CLIENT_SECRET": client.secret,
-        }
-        command = [
-            sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}", "--workers", str(workers),
-            "--threads", "8", "--worker-class", "gthread", "--preload", "--no-control-socket", "app:create_app()",
-        ]  # fmt: skip
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT / "tests" / "own_api", env=environment, stdout=output, stderr=output
-            )
-
-    def is_up(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        with contextlib.suppress(OSError):
-            return self.call("/healthz").status == 200
-        return False
-
-    def call(self, path: str = "/reports", token: str | None = None) -> Any:
-        """The answer, on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        with contextlib.closing(connection):
-            headers = {"Host": "api.acme.example"} | ({"Authorization": f"Bearer {token}"} if token else {})
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            response.json = json.loads(response.read())  # type: ignore[attr-defined]
-            return response
-
-    def status(self, token: str) -> int:
-        status: int = self.call("/reports", token).status
-        return status
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(45)
 
 
 @dataclass
