@@ -159,6 +159,7 @@ def test_all_texts_of_the_mails_are_translated(app, world, tenant, browser):
     app_pk = world.run(lambda: registry.find_registered_client(tenant.id, connected.client_id, now()).pk)
     named = {"client": client.pk, "actor": "Bo Lind", "name": "Finance report", "hint": "kpa1...9"}
     ending = named | {"month": token.expiry_month, "digest": token.digest.hex(), "expires_at": token.expires_at}
+    leaked = {"client": client.pk, "client_name": "Power BI", "hint": "kpa1...9"}
     mails = [
         ("client.created", named, admin.email),
         ("secret.changed", named | {"stops_at": None}, admin.email),
@@ -169,6 +170,10 @@ def test_all_texts_of_the_mails_are_translated(app, world, tenant, browser):
         ("token.revoked", named, admin.email),
         ("token.revoked", named | {"name": None}, admin.email),
         ("tokens.revoked", named, admin.email),
+        ("client.managing_allowed", named, admin.email),
+        ("token.leaked", leaked, admin.email),
+        ("secret.leaked", leaked, admin.email),
+        ("own_token.leaked", leaked, member.email),
         ("user.invited", {"user": invited, "by": "Ana Ruiz"}, "cy@acme.example"),
         ("user.reset", {"user": member.id}, member.email),
         ("app.connected", {"client": app_pk, "at": now(), "is_device": False}, member.email),

@@ -84,7 +84,7 @@ _ISSUED = {
 _LEAST = 8
 
 #: Our own addresses, in which a person goes on with what an app began.
-_OWN_ADDRESS = re.compile(r'(?:action|href)="/(?:oauth2/authorize|login|logout|device|confirm)[^"]*"')
+_OWN_ADDRESS = re.compile(r'(?:action|href)="/(?:oauth2/authorize|login|logout|device|confirm|account/choose)[^"]*"')
 
 
 @dataclass

@@ -15,7 +15,7 @@ from tests.conformance.rows import rows_of
 from tests.world import Machine, now
 
 #: What every request may change.
-BUT = ("user_session", "audit_event", "failed_attempts")
+BUT = ("user_session", "audit_event", "failed_attempts", "revocation", "revocation_lane")
 
 CHANGES = ["/edit", "/tokens/new", "/revoke-all", "/secret", "/delete", "/turn-off", "/turn-on"]
 

@@ -32,6 +32,9 @@ ROOT = Path(__file__).parents[2]
 TEXTS = {
     "issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint", "introspection_endpoint",
     "pushed_authorization_request_endpoint", "device_authorization_endpoint", "service_documentation",
+    "jwks_uri",
+    # Registered by nobody: RFC 8414 section 2 lets a server have members of its own.
+    "revocation_feed_endpoint",
 }  # fmt: skip
 LISTS = {
     "scopes_supported", "response_types_supported", "response_modes_supported", "grant_types_supported",
