@@ -159,6 +159,7 @@ def test_all_texts_of_the_mails_are_translated(app, world, tenant, browser):
     app_pk = world.run(lambda: registry.find_registered_client(tenant.id, connected.client_id, now()).pk)
     named = {"client": client.pk, "actor": "Bo Lind", "name": "Finance report", "hint": "kpa1...9"}
     ending = named | {"month": token.expiry_month, "digest": token.digest.hex(), "expires_at": token.expires_at}
+    world.run(lambda: registry.allow_managing(registry.find_api_client(tenant.id, client.pk), now()))
     leaked = {"client": client.pk, "client_name": "Power BI", "hint": "kpa1...9"}
     mails = [
         ("client.created", named, admin.email),
