@@ -258,6 +258,27 @@ def test_a_worker_that_was_stopped_for_a_while_believes_nothing_that_it_remember
     assert api.status(token) == 401
 
 
+def test_a_signed_token_costs_the_server_nothing_and_ends_as_soon(api_of, site, served_world, server):
+    served_world.run(lambda: tenants.change_setting(tenants.find_by_slug(site.slug), "token_format", "jwt"))
+    api = api_of(site.url, served_world.client(site, "the-api", resource_server=True), workers=1)
+    client, machine = served_world.client(site), Machine(server, site)
+    # The first one lets the API read metadata and keys, and follow the feed.
+    first, token = machine.token(client), machine.token(client)
+    assert token.count(".") == 2
+    wait_until(lambda: api.status(first) == 200, "the API follows the feed")
+    wait_until(lambda: "path=/oauth2/revocations status=200" in server.text(), "it does")
+    asked = server.text().count("path=/oauth2/introspect")
+    for _ in range(20):
+        assert api.status(token) == 200
+    # None, but for one while the feed's first answer was on its way.
+    assert server.text().count("path=/oauth2/introspect") <= asked + 1
+
+    served_world.run(lambda: registry.revoke_all(site.id, client.pk))
+    answered = time.monotonic()
+    wait_until(lambda: api.status(token) == 401, "it is refused")
+    assert time.monotonic() - answered <= BOUND + 0.5
+
+
 def test_the_package_lives_beside_another_package_called_app(api, site, served_world):
     token = Machine(served_world.app, site).token(served_world.client(site))
 

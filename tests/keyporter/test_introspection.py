@@ -402,6 +402,10 @@ def test_connections_are_kept_and_a_dead_one_costs_no_call(silent_server, lookup
         assert lookup.find(token, HERE)
     assert silent_server.connections == 1
 
+    silent_server.hiccups["/introspect"] = 1
+    assert lookup.find(token, HERE)
+    assert silent_server.connections == 2
+
 
 def test_a_server_that_is_gone_is_asked_for_metadata_by_one_caller_at_a_time(lookup_of):
     with IssuerServer().serving() as server:
