@@ -180,7 +180,8 @@ def test_all_texts_of_the_mails_are_translated(app, world, tenant, browser):
         ("app.connected", {"client": app_pk, "at": now(), "is_device": False}, member.email),
         ("app.connected", {"client": app_pk, "at": now(), "is_device": True}, member.email),
     ]
-    assert {kind for kind, *_ in mails} == set(outbox._renderers)
+    # Other tests of this process may have made kinds of their own.
+    assert {kind for kind, *_ in mails} == {kind for kind in outbox._renderers if not kind.startswith("test.")}
 
     wrong = []
     for kind, parameters, recipient in mails:
