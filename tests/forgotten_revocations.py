@@ -134,13 +134,17 @@ def _remember(connection: Any, name: str) -> None:
 
 
 def _go_back(connection: Any, name: str, _context: Any) -> None:
+    if connection.invalidated:
+        return
     transaction = _transaction(connection)
     transaction.open = None
     transaction.changed = dict(transaction.savepoints.get(name, {}))
 
 
 def _forget(connection: Any) -> None:
-    connection.info.pop(_INFO, None)
+    # One that broke has no record to pop from, and nothing to forget.
+    if not connection.invalidated:
+        connection.info.pop(_INFO, None)
 
 
 def _check(connection: Any) -> None:
