@@ -280,7 +280,8 @@ class Introspection:
             return None
         try:
             claims = self._signed.verify(token, server.issuer, metadata.jwks_uri)
-        except UnknownKey:
+        except (UnknownKey, NoAnswer):
+            # What this process cannot tell, its issuer can.
             return None
         if claims is None:
             return {"active": False}

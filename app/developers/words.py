@@ -150,4 +150,9 @@ ERRORS: dict[str, ErrorWords] = {
         _l("Somebody else changed the same thing at the same moment."),
         _l("Try again."),
     ),
+    "precondition_failed": ErrorWords(
+        "412",
+        _l("What you change is another one than you read (If-Match)."),
+        _l("Read it again, then change it."),
+    ),
 }  # fmt: skip

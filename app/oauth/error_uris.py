@@ -38,6 +38,7 @@ CODES = (
     "not_found",
     "method_not_allowed",
     "conflict",
+    "precondition_failed",
 )
 #: Not an error code (RFC 6750 section 3.1): what a call without a token is told.
 NO_TOKEN = "no-token"

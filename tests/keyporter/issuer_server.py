@@ -39,6 +39,8 @@ class IssuerServer:
         self.after: dict[str, threading.Event] = {}
         #: So many requests to a path are hung up on, and then it answers again.
         self.hiccups: Counter[str] = Counter()
+        #: What a path answers instead: bytes, and headers.
+        self.raw: dict[str, tuple[bytes, dict[str, str]]] = {}
         self.arrived = threading.Semaphore(0)
         self.keys: list[Any] = []
         self._changed = threading.Condition()
@@ -127,9 +129,10 @@ class IssuerServer:
         if status == 0 or self.broken.get(path) == 0:
             handler.close_connection = True
             return
-        content = json.dumps(answer).encode()
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
+        content, headers = self.raw.get(path, (json.dumps(answer).encode(), {}))
+        handler.send_response_only(status)
+        for name, value in ({"Date": handler.date_time_string(), "Content-Type": "application/json"} | headers).items():
+            handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)

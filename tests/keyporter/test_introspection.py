@@ -460,6 +460,64 @@ def test_nonsense_is_no_answer(silent_server, lookup_of, answer):
         lookup_of(silent_server).find(token, HERE)
 
 
+def test_metadata_that_are_old_are_better_than_none(silent_server, lookup_of, stopped_clock):
+    lookup = lookup_of(silent_server)
+    assert lookup.find(silent_server.issue(1), HERE)
+    stopped_clock.at += 4000
+    silent_server.broken[METADATA] = 500
+
+    assert lookup.find(silent_server.issue(2), HERE)
+    silent_server.broken.clear()
+    stopped_clock.at += 1
+    assert lookup.find(silent_server.issue(3), HERE)
+    before = silent_server.asked[METADATA]
+    assert lookup.find(silent_server.issue(4), HERE)
+    assert silent_server.asked[METADATA] == before
+
+
+def test_a_server_that_cannot_be_asked_about_tokens_is_no_help(silent_server, lookup_of):
+    silent_server.more_metadata = {"introspection_endpoint": None}
+
+    with pytest.raises(LookupUnavailable):
+        lookup_of(silent_server).find(silent_server.issue(), HERE)
+
+
+@pytest.mark.parametrize(
+    "content, headers",
+    [
+        (b"<html>", {}),
+        (b"[" * 5000, {}),
+        (b'{"active": true, "x": "' + b"y" * 1_100_000 + b'"}', {}),
+        (b'{"active": true, "client_id": "x", "sub": "x"}', {"Date": "yesterday"}),
+    ],
+)
+def test_an_answer_that_is_none_or_much_too_long_is_not_believed(silent_server, lookup_of, content, headers):
+    token = silent_server.issue()
+    silent_server.raw["/introspect"] = (content, headers)
+
+    if headers:
+        # Only the hour is nonsense, and then this process has its own.
+        assert lookup_of(silent_server).find(token, HERE)
+        return
+    with pytest.raises(LookupUnavailable):
+        lookup_of(silent_server).find(token, HERE)
+
+
+def test_issuers_are_named_once():
+    for names in [{}, {"issuer": "https://a.example", "issuers": {"b.example": "https://b.example"}}]:
+        with pytest.raises(ValueError, match="Name one issuer"):
+            Introspection(**names, client_id="api", client_secret="secret")
+
+
+def test_hosts_that_strangers_make_up_do_not_fill_the_memory(lookup_of, monkeypatch):
+    monkeypatch.setattr(introspection, "_MAX_HOSTS", 50)
+    lookup = lookup_of(None, issuers={"*.api.example.com": "https://*.example.com"})
+    for number in range(200):
+        lookup.find(make_token(1), Call(f"made-up-{number}.elsewhere.example"))
+
+    assert len(lookup._by_host) <= 50
+
+
 # --- processes, chains -------------------------------------------------------------------------
 
 

@@ -175,15 +175,18 @@ def test_made_up_key_names_do_not_make_us_read_the_keys_again_and_again(server, 
 
 
 @pytest.mark.parametrize("keys", [None, [{}], [{"kty": "EC"}], "x"])
-def test_keys_that_cannot_be_read_are_503_and_never_401(server, lookup, keys, monkeypatch):
+def test_without_keys_that_can_be_read_the_issuer_is_asked(server, lookup, keys, monkeypatch):
     monkeypatch.setattr(server, "keys", keys)
     lookup._servers[server.issuer]._metadata = (
         lookup._servers[server.issuer]
         .metadata()
         .__class__(f"{server.issuer}{INTROSPECT}", f"{server.issuer}/revocations", f"{server.issuer}{JWKS}")
     )
+    assert lookup.find(signed(server), HERE)
+    assert server.asked[INTROSPECT] == 1
+    server.broken |= {JWKS: 500, INTROSPECT: 500}
     with pytest.raises(LookupUnavailable):
-        lookup.find(signed(server), HERE)
+        lookup.find(signed(server, jti="j2"), HERE)
 
 
 def test_a_token_for_another_place_is_refused_here(server, lookup):
