@@ -37,7 +37,7 @@ def test_a_person_sees_and_removes_an_app_with_all_it_holds(machine, browser, ap
     first = machine.redeem(app_client, browser.get_code(app_client)).json["access_token"]
     second = machine.redeem(app_client, browser.get_code(app_client)).json["access_token"]
     under_way = browser.get_code(app_client)
-    assert browser.get("/account/apps").text.count("<h2>Field App</h2>") == 1
+    assert browser.get("/account/apps").text.count("<span>Field App</span></h2>") == 1
 
     removed = remove(browser, app_client)
 
@@ -57,7 +57,7 @@ def test_a_person_finds_what_the_maker_of_a_connected_app_says(world, tenant, br
 
     cards = browser.get("/account/apps").text.split('<li class="card">')[1:]
 
-    card = {re.search("<h2>(.*)</h2>", text).group(1): text for text in cards}
+    card = {re.search("<span>([^<]*)</span></h2>", text)[1]: text for text in cards}
     rel = 'rel="noopener noreferrer"'
     assert f'by <a href="https://field.example/" {rel}>Field Inc.</a>' in card["Field App"]
     assert f'<a href="https://field.example/p" {rel}>Privacy</a>' in card["Field App"]
@@ -91,7 +91,9 @@ def test_removing_takes_nothing_from_other_people_or_apps(app, world, tenant, ma
     mine.get_code(app_client)
 
     page = mine.get("/account/apps")
-    address = re.search(r"<h2>Field App</h2>.*?href=\"(/account/apps/\d+/remove)\"", page.text, re.DOTALL).group(1)
+    address = re.search(
+        r"<span>Field App</span></h2>.*?href=\"(/account/apps/\d+/remove)\"", page.text, re.DOTALL
+    ).group(1)
     mine.get(address)
     mine.post(address)
 

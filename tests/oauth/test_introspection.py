@@ -47,6 +47,8 @@ def test_a_resource_server_learns_what_an_api_clients_token_is(machine, tenant, 
         "iss": tenant.url,
         "client_id": api_client.client_id,
         "sub": f"client:{api_client.client_id}",
+        "tenant": "acme",
+        "client_name": "Power BI",
         # What ends the answer: tests/revocations.
         "revocation": response.json["revocation"],
         "token_type": "Bearer",

@@ -121,8 +121,8 @@ def test_what_a_token_costs(app, machine, report, api_client):
         assert report(token).json == DONE
 
     # 1. one report more from this address   2. the token   3. the report was a good one   4. its family   5. itself
-    # 6. the audit log
-    assert verbs(seen) == ["INSERT", "SELECT", "UPDATE", "UPDATE", "UPDATE", "INSERT"]
+    # 6. the audit log   7., 8. what readers of the feed are told
+    assert verbs(seen) == ["INSERT", "SELECT", "UPDATE", "UPDATE", "UPDATE", "INSERT", "UPDATE", "INSERT"]
 
 
 def test_a_clients_secret_alone_cannot_be_looked_up_and_the_answer_says_what_is_missing(report, api_client):

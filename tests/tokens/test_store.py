@@ -133,6 +133,7 @@ TWO_TENANTS = {
         None,
     ),
     store.count_live_tokens: (lambda a, b: store.count_live_tokens(a, [b.pk], now()), {}),
+    store.count_before_one_more: (lambda a, b: b.name_a_token() and store.count_before_one_more(a, b.pk, now()), 0),
     store.list_expiring_tokens: (
         lambda a, b: [token.client_pk for token in store.list_expiring_tokens(a, now(), b.name_a_token())],
         [],
@@ -153,6 +154,9 @@ TWO_TENANTS = {
 #: These write rows for whoever is named; the foreign keys refuse what is not the tenant's own.
 REFUSED_BY_THE_DATABASE = {consents.give_consent, families.add_refresh_token}
 
+#: They carry out a statement of the others here, which the isolation guard reads too, and tell readers of the feed.
+WITH_A_STATEMENT = {store.end_tokens, store.end_families}
+
 
 def functions_about_tenants():
     for module in (store, codes, assertions, families, consents, retention):
@@ -164,7 +168,7 @@ def functions_about_tenants():
 
 
 def test_every_function_about_a_tenant_is_tried_with_two():
-    assert set(functions_about_tenants()) == set(TWO_TENANTS) | REFUSED_BY_THE_DATABASE
+    assert set(functions_about_tenants()) == set(TWO_TENANTS) | REFUSED_BY_THE_DATABASE | WITH_A_STATEMENT
 
 
 def test_no_function_reaches_into_another_tenant(app, sides):
