@@ -506,7 +506,7 @@ def test_an_answer_that_is_none_or_much_too_long_is_not_believed(silent_server, 
 def test_issuers_are_named_once():
     for names in [{}, {"issuer": "https://a.example", "issuers": {"b.example": "https://b.example"}}]:
         with pytest.raises(ValueError, match="Name one issuer"):
-            Introspection(**names, client_id="api", client_secret="secret")
+            Introspection(**names, client_id="api", client_secret="secret")  # type: ignore[arg-type]
 
 
 def test_hosts_that_strangers_make_up_do_not_fill_the_memory(lookup_of, monkeypatch):
