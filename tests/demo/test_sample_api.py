@@ -53,7 +53,8 @@ def test_a_stranger_gets_nothing(acme):
     response = acme.open("/api/v1/reports")
 
     assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"] == 'Bearer realm="acme"'
+    metadata = f"{acme.tenant.url}/.well-known/oauth-protected-resource"
+    assert response.headers["WWW-Authenticate"] == f'Bearer realm="acme", resource_metadata="{metadata}"'
 
 
 def test_a_client_sees_all_of_its_tenants_reports(acme, client_token):
