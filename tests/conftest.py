@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import tempfile
 from collections import Counter
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -203,6 +204,15 @@ def served_world(server: GunicornServer) -> Iterator[World]:
 def site(served_world: World, server: GunicornServer) -> TenantHandle:
     """A tenant that this test has for itself."""
     return served_world.site(server.port)
+
+
+@pytest.fixture
+def without_event_loop() -> Iterator[None]:
+    """Playwright's loop runs in the thread of the tests, for as long as a worker has its browser; not during this one."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(running)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_the_limits_of_the_document_are_those_that_hold_without_any():
     assert names["lookup"]._limits == names["Limits"]()  # type: ignore[attr-defined, operator]
 
 
-def test_the_fastapi_service_of_the_document(monkeypatch):
+def test_the_fastapi_service_of_the_document(monkeypatch, without_event_loop):
     with IssuerServer().serving() as issuer:
         for name, value in {"ISSUER": issuer.issuer, "CLIENT_ID": "api", "CLIENT_SECRET": "secret"}.items():
             monkeypatch.setenv(f"KEYPORTER_{name}", value)
