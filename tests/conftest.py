@@ -5,10 +5,10 @@ Nothing here keeps an application context open: a request would share its sessio
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tempfile
 from collections import Counter
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
