@@ -208,7 +208,7 @@ def site(served_world: World, server: GunicornServer) -> TenantHandle:
 
 @pytest.fixture
 def without_event_loop() -> Iterator[None]:
-    """Playwright's loop runs in the thread of the tests, for as long as a worker has its browser; not during this one."""
+    """Playwright's loop runs in the thread of the tests as long as a worker has its browser; not during this test."""
     running = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     yield
