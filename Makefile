@@ -12,6 +12,7 @@
 #   make timing     do failed authentications take one time? Takes long, and a machine that does nothing else
 #   make messages   texts of the sources -> app/translations; then translate what is empty in the .po files, and once more
 #   make bench-pages   how long every list page takes over large tables, and how many statements: a table
+#   make bench-keyporter   what a check of a token costs in an API's own process, beside verifying a signature: a table
 #   make lock       requirements*.in -> requirements*.txt (newest versions: make lock UPGRADE=--upgrade)
 #   make clean      remove everything that make made, demo data included
 
@@ -50,7 +51,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test fuzz timing check conformance isolation-report coverage format lint types messages bench-pages lock clean
+.PHONY: help run test fuzz timing check conformance isolation-report coverage format lint types messages bench-pages bench-keyporter lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -107,6 +108,9 @@ messages: $(VENV)/.installed
 
 bench-pages: $(VENV)/.installed-dev
 	@$(PY) -m bench.pages $(ARGS)
+
+bench-keyporter: $(VENV)/.installed-dev
+	@$(PY) -m bench.keyporter
 
 # The development file is resolved against the first one, so that tests run on the versions that are deployed.
 LOCK = $(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-config \
