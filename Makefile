@@ -13,6 +13,7 @@
 #   make messages   texts of the sources -> app/translations; then translate what is empty in the .po files, and once more
 #   make bench-pages   how long every list page takes over large tables, and how many statements: a table
 #   make bench-keyporter   what a check of a token costs in an API's own process, beside verifying a signature: a table
+#   make pictures   the pictures of README and docs, taken anew from a demo of its own
 #   make lock       requirements*.in -> requirements*.txt (newest versions: make lock UPGRADE=--upgrade)
 #   make clean      remove everything that make made, demo data included
 
@@ -51,7 +52,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test fuzz timing check conformance isolation-report coverage format lint types messages bench-pages bench-keyporter lock clean
+.PHONY: help run test fuzz timing check conformance isolation-report coverage format lint types messages bench-pages bench-keyporter pictures lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -108,6 +109,9 @@ messages: $(VENV)/.installed
 
 bench-pages: $(VENV)/.installed-dev
 	@$(PY) -m bench.pages $(ARGS)
+
+pictures: $(VENV)/.installed-dev
+	@$(PY) tests/browser/take_pictures.py
 
 bench-keyporter: $(VENV)/.installed-dev
 	@$(PY) -m bench.keyporter

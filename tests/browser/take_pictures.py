@@ -1,4 +1,4 @@
-"""Takes the pictures of README.md and docs/: `.venv/bin/python tests/browser/take_pictures.py`.
+"""Takes the pictures of README.md and docs/: `make pictures`.
 
 Starts the demo in a temporary folder and walks through it in headless Chromium.
 What the documents show goes to docs/pictures/, the other pages, for a person to
