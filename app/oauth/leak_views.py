@@ -67,8 +67,9 @@ def report_leaked_token() -> Response:
 
 def _end(sent: ParsedRequest, token: str) -> tuple[bool, Leak | None]:
     """Whether it was revoked just now, and whom to tell of what. What cannot be a token costs no statement."""
-    if token_format.is_well_formed(token, token_format.ACCESS_TOKEN):
-        leak = _end_access_token(token, sent.now)
+    text = server.find_key_of_row(token)
+    if text is not None:
+        leak = _end_access_token(text, sent.now)
     elif token_format.is_well_formed(token, token_format.REFRESH_TOKEN):
         leak = _end_refresh_token(token, sent.now)
     elif "client_id" in sent.parameters:
@@ -84,9 +85,10 @@ def _source() -> str:
     return budget.source_of(request.remote_addr)
 
 
-def _end_access_token(token: str, now: int) -> Leak | None:
+def _end_access_token(text: str, now: int) -> Leak | None:
+    """``text`` is that of an opaque token, or the jti of a signed one."""
     budget.spend(current_tenant.id, budget.LEAKED, _source())
-    found = store.check_token(current_tenant.id, token, now)
+    found = store.check_token(current_tenant.id, text, now)
     current.verify(found.tenant_version if found else None)
     # One whose client is off is not over: it would work again when that is turned on.
     if found is None or found.expires_at <= now or found.refused_because == "token_revoked":
@@ -96,8 +98,8 @@ def _end_access_token(token: str, now: int) -> Leak | None:
     if not store.revoke_token(current_tenant.id, found.client_pk, *found.ref, now):
         return None
     return Leak(
-        what=credentials.digest(token).hex(),
-        hint=credentials.hint(token),
+        what=credentials.digest(text).hex(),
+        hint=credentials.hint(text),
         client_pk=found.client_pk,
         client_id=found.client_id,
         client_name=found.client_name,

@@ -46,6 +46,20 @@ def hint(token):
     return f"{token[:9]}...{token[-4:]}"
 
 
+def test_a_signed_token_ends_too_and_a_forged_one_is_none(world, tenant, machine, report, audited):
+    token = machine.token(world.client(tenant, "signed", token_format="jwt"))
+    assert token.count(".") == 2
+
+    assert report(token[:-4] + "AAAA").json == NOTHING
+    assert report(token, url=PLACE).json == DONE
+    assert not machine.works(token)
+    [(event, _, client_id, note)] = [row for row in audited() if row[0].startswith("token.")]
+    assert (event, client_id) == ("token.leaked", "signed")
+    # By its jti, as pages name it: the text of the token is nobody's business.
+    assert note.startswith("kpj")
+    assert report(token).json == NOTHING
+
+
 def test_an_access_token_ends_and_whoever_looks_after_its_client_hears_of_it(
     world, tenant, machine, report, api_client, admin, member, audited, mails
 ):
