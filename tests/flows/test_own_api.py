@@ -19,6 +19,7 @@ from app.accounts import registry as accounts
 from app.clients import registry
 from app.tenants import registry as tenants
 from app.tokens import consents, store
+from keyporter import Call, Introspection
 from tests.api_server import Api
 from tests.server import serving, wait_until
 from tests.world import Browser, Machine, World, now
@@ -308,3 +309,37 @@ def test_a_person_behind_the_token_is_known_there_and_a_lost_right_within_the_bo
     ended = time.monotonic()
     wait_until(lambda: api.status(token) == 401, "the person's token is refused")
     assert time.monotonic() - ended <= BOUND + 1
+
+
+def test_one_reader_hears_of_all_tenants_that_an_operators_app_is_on_for(server, served_world):
+    """A service of several tenants: one app's credentials, one feed, and no token good on another's host."""
+    sites = [served_world.site(server.port) for _ in range(2)]
+    gateway = served_world.oauth_app(*sites, name="Gateway", resource_server=True)
+    lookup = Introspection(
+        issuers={f"{site.slug}.api.example": site.url for site in sites},
+        client_id=gateway.client_id,
+        client_secret=gateway.secret,
+    )
+    clients = [served_world.client(site) for site in sites]
+    tokens = [Machine(server, site).token(client) for site, client in zip(sites, clients, strict=True)]
+    hosts = [Call(f"{site.slug}.api.example") for site in sites]
+    try:
+        for token, own, other in zip(tokens, hosts, reversed(hosts), strict=True):
+            assert lookup.find(token, own)
+            assert lookup.find(token, other) is None
+        for site, client, token, host in zip(sites, clients, tokens, hosts, strict=True):
+
+            def is_remembered(token=token, host=host):
+                return lookup.find(token, host) is not None and lookup.find_remembered(token, host)[0]
+
+            def is_refused(token=token, host=host):
+                return lookup.find(token, host) is None
+
+            wait_until(is_remembered, "the feed is followed")
+            served_world.run(partial(registry.revoke_all, site.id, client.pk))
+            ended = time.monotonic()
+            wait_until(is_refused, "it is refused")
+            assert time.monotonic() - ended <= BOUND + 0.2
+    finally:
+        lookup.close()
+    assert len(lookup._followers) == 1
