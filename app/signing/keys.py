@@ -40,12 +40,15 @@ _MAKERS: dict[str, Callable[[], ECKey | RSAKey]] = {
 }
 
 
-def begin(tenant_id: int, algorithm: str, *, active_from: int, now: int, actor: Actor = SYSTEM) -> StoredKey | None:
+def begin(
+    tenant_id: int, algorithm: str, *, active_from: int, now: int, actor: Actor = SYSTEM, number: int | None = None
+) -> StoredKey | None:
     """Make the tenant's next key; the one before it signs until ``active_from`` (epoch seconds).
 
-    None if somebody else made one at the same moment. Raises NoSecretKey.
+    ``number``: what it has to be, for who must not make one more than somebody
+    else just did. None if that is taken. Raises NoSecretKey.
     """
-    number = store.next_number(tenant_id)
+    number = number or store.next_number(tenant_id)
     key = _make(tenant_id, algorithm, number, active_from=active_from, now=now)
     if not store.add_key(key):
         return None

@@ -98,9 +98,13 @@ def signing_key(tenant: TenantSettings, now: int) -> Key:
     """
     remembered = _memory().find(tenant)
     key = remembered.signer(tenant.signing_algorithm, now) if remembered is not None else None
-    key = key or _read(tenant).signer(tenant.signing_algorithm, now)
     if key is None:
-        made = keys.begin(tenant.id, tenant.signing_algorithm, active_from=now, now=now)
+        ring = _read(tenant)
+        key = ring.signer(tenant.signing_algorithm, now)
+    if key is None:
+        # The number behind those that were read: who was faster has taken it.
+        number = 1 + max((one.stored.number for one in ring.keys), default=0)
+        made = keys.begin(tenant.id, tenant.signing_algorithm, active_from=now, now=now, number=number)
         key = Key(made) if made is not None else _read(tenant).signer(tenant.signing_algorithm, now)
     if key is None:
         # Somebody made one of another algorithm at the same moment: the tenant is being changed.
