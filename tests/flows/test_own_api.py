@@ -172,6 +172,8 @@ class Callers:
                 self.wrong.append(repr(error))
                 continue
             self._judge(token, status, began, time.monotonic())
+            # Each calls ten times a second: other tests of the same run have clocks of their own.
+            self._over.wait(0.1)
 
     def _judge(self, token: Issued, status: int, began: float, over: float) -> None:
         self.seen[status] += 1

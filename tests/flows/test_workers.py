@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from app.accounts import registry as accounts
@@ -10,6 +12,7 @@ from app.clients.models import Client
 from app.extensions import db
 from app.tenants import registry as tenants
 from app.tenants.models import Tenant
+from app.worker import READ_SECONDS
 from tests.server import serving, wait_until
 from tests.world import Browser, Machine, now
 
@@ -172,15 +175,25 @@ def test_a_request_under_way_is_answered_before_the_server_ends(own_server, worl
         "Content-Type: application/x-www-form-urlencoded\r\nExpect: 100-continue\r\n\r\n"
     )
 
-    with own_server.connect() as connection:
-        connection.send(head.encode())
-        # Now a thread of a worker is at it, and waits for the body.
-        assert connection.receive_head() == (100, {})
-        own_server.ask_to_stop()
-        wait_until(lambda: len(own_server.worker_pids()) == 1, "the workers without a request end")
-        connection.send(body.encode())
-        answer = connection.receive()
+    def ask_while_it_ends():
+        """The answer, and how many seconds it took until the server had the whole request."""
+        with own_server.connect() as connection:
+            began = time.monotonic()
+            connection.send(head.encode())
+            # Now a thread of a worker is at it, and waits for the body.
+            assert connection.receive_head() == (100, {})
+            own_server.ask_to_stop()
+            wait_until(lambda: len(own_server.worker_pids()) == 1, "the workers without a request end")
+            connection.send(body.encode())
+            return connection.receive(), time.monotonic() - began
 
-    assert answer.status == 200
+    answer, took = ask_while_it_ends()
+    if took >= READ_SECONDS:
+        # A machine with other things to do: the server does not wait so long for a request, and is right.
+        assert own_server.stop() == 0
+        own_server.start()
+        answer, took = ask_while_it_ends()
+
+    assert answer.status == 200, took
     assert own_server.stop() == 0
     assert "Traceback" not in own_server.text()
