@@ -28,6 +28,8 @@ log = logging.getLogger("keyporter")
 
 #: Characters that a token may have. A signed one with many scopes has two thousand.
 MAX_LENGTH = 8_192
+#: What some servers say, in words of their own, of what is active and no access token: Hydra, Keycloak.
+_OTHER_KINDS = frozenset(("refresh_token", "id_token", "refresh", "offline", "id"))
 #: Hosts that are remembered with their issuer.
 _MAX_HOSTS = 10_000
 
@@ -62,6 +64,8 @@ class Introspection:
     ``audience``: what tokens that name an audience have to name (RFC 8707), beside
     the address that was called or one above it.
     ``any_format``: True for other servers, whose tokens have no checksum.
+    ``needs_token_type``: True for other servers that name the ``token_type`` of every access token and of nothing
+    else, as oidc-provider does: their refresh tokens are then told from them, and not let in.
     ``introspection_endpoint``: for a server that has no metadata.
     ``limits``: see Limits. ``max_tokens``: how many answers are remembered.
     Raises ValueError for an issuer that is not https; one on this machine may be http,
@@ -79,6 +83,7 @@ class Introspection:
         max_tokens: int = 100_000,
         audience: str | None = None,
         any_format: bool = False,
+        needs_token_type: bool = False,
         introspection_endpoint: str | None = None,
         follow: bool = True,
         allow_http: bool = False,
@@ -93,6 +98,7 @@ class Introspection:
         self._max_tokens = max_tokens
         self._audience = audience
         self._any_format = any_format
+        self._needs_token_type = needs_token_type
         self._endpoint = introspection_endpoint
         self._follow = follow
         self._allow_http = allow_http
@@ -259,18 +265,27 @@ class Introspection:
             claims = self._read_signed(server, token, metadata, ended)
             if claims is not None:
                 return self._remember(server, digest, claims, ended, asked_at, time.time())
-            found = self._http.call(
-                "POST",
-                metadata.introspection_endpoint,
-                form={"token": token, "token_type_hint": "access_token"},
-                authorization=self._authorization,
-            )
-            if found.status != 200 or type(found.body.get("active")) is not bool:
-                # The service's own credentials, most of the time; nothing was said about the token.
-                raise NoAnswer(f"introspection at {server.issuer}: {found.status} {found.body.get('error', '')}")
+            body, date = self._introspect(metadata.introspection_endpoint, token)
         except NoAnswer as error:
             return self._use_stale(server, digest, error)
-        return self._remember(server, digest, found.body, ended, asked_at, found.date)
+        return self._remember(server, digest, body, ended, asked_at, date)
+
+    def _introspect(self, endpoint: str, token: str) -> tuple[Mapping[str, Any], float | None]:
+        """What the server says of ``token`` (RFC 7662 section 2.2), and what time it is there. NoAnswer."""
+        found = self._http.call(
+            "POST",
+            endpoint,
+            form={"token": token, "token_type_hint": "access_token"},
+            authorization=self._authorization,
+        )
+        if found.status == 200 and type(found.body.get("active")) is bool:
+            return found.body, found.date
+        if found.status == 400 and found.body.get("error") == "unsupported_token_type":
+            # As at revocation (RFC 7009 section 2.2.1): that server vouches for no token of this kind, a JWT for
+            # instance. With 503 its client would try again for ever, and anybody's text would look like an outage.
+            return {"active": False}, found.date
+        # The service's own credentials, most of the time; nothing was said about the token.
+        raise NoAnswer(f"{endpoint}: {found.status} {found.body.get('error', '')}")
 
     def _read_signed(
         self, server: Server, token: str, metadata: Metadata, ended: Ended | None
@@ -307,7 +322,9 @@ class Introspection:
         date: float | None,
     ) -> Answer:
         limits = self._limits
-        token = read_answer(body, server, limited=ended is None)
+        # Claims of a signed token name none: their ``typ`` was checked instead.
+        needs_token_type = self._needs_token_type and ended is None
+        token = read_answer(body, server, limited=ended is None, needs_token_type=needs_token_type)
         stamp = Stamp.read(body.get("revocation")) if ended is not None and token is not None else None
         if token is None:
             seconds = limits.negative_seconds
@@ -355,12 +372,18 @@ class Introspection:
             raise ValueError(f"{issuer} is not https: the client secret would be sent in the clear.")
 
 
-def read_answer(body: Mapping[str, Any], server: Server, *, limited: bool) -> AccessToken | None:
-    """The token of an introspection answer (RFC 7662 section 2.2) or of a signed token's claims; None: not active.
+def read_answer(
+    body: Mapping[str, Any], server: Server, *, limited: bool, needs_token_type: bool = False
+) -> AccessToken | None:
+    """The token of an introspection answer (RFC 7662 section 2.2) or of a signed token's claims.
 
+    None: it is not active, or nothing that may come as a Bearer token.
     ``limited``: whether a token without scope has none, as other servers mean it.
+    ``needs_token_type``: see Introspection.
     """
     if body.get("active") is not True or body.get("iss", server.issuer) != server.issuer:
+        return None
+    if not _is_bearer(body, needs_token_type=needs_token_type):
         return None
     client_id = _text(body.get("client_id")) or ""
     subject = _text(body.get("sub")) or f"client:{client_id}"
@@ -388,6 +411,19 @@ def read_answer(body: Mapping[str, Any], server: Server, *, limited: bool) -> Ac
 def covers(resource: str, address: str) -> bool:
     """True if ``address`` is ``resource`` or lies under its path (RFC 8707 section 2)."""
     return address == resource or address.startswith(resource.rstrip("/") + "/")
+
+
+def _is_bearer(body: Mapping[str, Any], *, needs_token_type: bool) -> bool:
+    """True if what is active is an access token, and one that needs no proof of possession.
+
+    Refresh tokens are active too, and their client could use one here long after its access token ended. A DPoP
+    token (RFC 9449) without its proof may have been stolen.
+    """
+    kind = body.get("token_type")
+    if kind is None:
+        is_other = any(str(body.get(name)).lower() in _OTHER_KINDS for name in ("token_use", "typ"))
+        return not needs_token_type and not is_other
+    return isinstance(kind, str) and kind.lower() == "bearer"
 
 
 def _text(value: object) -> str | None:

@@ -34,6 +34,8 @@ class IssuerServer:
         self.more_metadata: dict[str, object] = {}
         #: Answer with that status instead, by path; 0: hang up.
         self.broken: dict[str, int] = {}
+        #: What a status other than 200 comes with.
+        self.error = "broken"
         #: A request to that path waits for the event, before or after it read the answer.
         self.before: dict[str, threading.Event] = {}
         self.after: dict[str, threading.Event] = {}
@@ -121,7 +123,7 @@ class IssuerServer:
             handler.close_connection = True
             return
         status = self.broken.get(path, 200)
-        answer: dict[str, object] = {"error": "broken"}
+        answer: dict[str, object] = {"error": self.error}
         if status == 200:
             status, answer = self._answer(path, handler, parse_qs(body))
         if path in self.after:

@@ -141,6 +141,36 @@ def test_other_servers_tokens_have_no_checksum(silent_server, lookup_of):
     assert silent_server.asked["/introspect"] == 1
 
 
+@pytest.mark.parametrize(
+    "said, lets_in",
+    [
+        ({}, True),
+        ({"token_type": "Bearer"}, True),
+        ({"token_type": "bearer", "token_use": "access_token"}, True),
+        ({"token_type": None, "typ": "Bearer"}, True),
+        # RFC 9449: nobody has seen its proof.
+        ({"token_type": "DPoP"}, False),
+        ({"token_type": ["Bearer"]}, False),
+        # Hydra's and Keycloak's words.
+        ({"token_use": "refresh_token"}, False),
+        ({"typ": "Refresh"}, False),
+        ({"typ": "Offline"}, False),
+        ({"typ": "ID"}, False),
+    ],
+)
+def test_what_is_active_and_no_bearer_token_is_not_let_in(silent_server, lookup_of, said, lets_in):
+    token = silent_server.issue(**said)
+
+    assert (lookup_of(silent_server).find(token, HERE) is not None) is lets_in
+
+
+def test_where_every_access_token_has_its_type_what_has_none_is_something_else(silent_server, lookup_of):
+    lookup = lookup_of(silent_server, needs_token_type=True)
+
+    assert lookup.find(silent_server.issue(1, token_type="Bearer"), HERE)
+    assert lookup.find(silent_server.issue(2), HERE) is None
+
+
 def test_metadata_are_read_once_and_never_believed_of_somebody_else(server, lookup_of):
     lookup = lookup_of(server)
     for number in range(3):
@@ -384,6 +414,21 @@ def test_a_refusal_of_the_services_own_credentials_says_nothing_of_the_token(sil
     with pytest.raises(LookupUnavailable):
         lookup_of(silent_server).find(silent_server.issue(), HERE)
     assert silent_server.asked["/introspect"] == 1
+
+
+def test_a_kind_of_token_that_the_server_does_not_introspect_is_not_known_there(silent_server, lookup_of):
+    silent_server.broken["/introspect"] = 400
+    silent_server.error = "unsupported_token_type"
+    lookup, token = lookup_of(silent_server), silent_server.issue()
+
+    assert lookup.find(token, HERE) is None
+    assert lookup.find(token, HERE) is None
+    assert silent_server.asked["/introspect"] == 1
+
+    # With another status it says something else.
+    silent_server.broken["/introspect"] = 401
+    with pytest.raises(LookupUnavailable):
+        lookup.find(silent_server.issue(2), HERE)
 
 
 def test_a_server_that_is_too_slow_is_not_waited_for(silent_server, lookup_of):
