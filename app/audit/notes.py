@@ -149,8 +149,10 @@ OLD_SECRET_STOPS = {
 def in_words_of_reader(event: AuditEvent) -> Markup:
     """The event's note as HTML; what is kept in English only says so."""
     worded = _read(event.wording)
-    if worded is not None or not event.note:
-        return Markup("<span>{}</span>").format(worded or "")
+    if worded is None and not event.note:
+        return Markup()
+    if worded is not None:
+        return Markup("<span>{}</span>").format(worded)
     return Markup('<span lang="en">{}</span>').format(event.note)
 
 

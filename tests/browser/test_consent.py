@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.logos import read
+from tests.browser.visitor import NARROW
 from tests.pictures import picture
 from tests.world import Machine, authorize_address
 
@@ -221,3 +222,16 @@ def test_a_person_who_is_somebody_else_chooses_and_goes_on(served_world, site, a
     visitor.follow("Switch account")
     visitor.press("Sign out of all")
     assert visitor.heading() == "Sign in to Acme"
+
+
+def test_no_button_breaks_in_the_middle_of_a_word(server, app, person, visit):
+    visitor = visit()
+    visitor.page.set_extra_http_headers({"Accept-Language": "de"})
+    visitor.page.set_viewport_size(NARROW)
+    visitor.open(authorize_address(app))
+    visitor.page.get_by_label("E-Mail").fill(person.email)
+    visitor.page.get_by_label("Passwort", exact=True).fill(person.password)
+    visitor.press("Anmelden")
+
+    cancel, allow = (visitor.page.get_by_role("button", name=name, exact=True) for name in ("Abbrechen", "Erlauben"))
+    assert cancel.bounding_box()["height"] == allow.bounding_box()["height"] < 50
