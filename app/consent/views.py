@@ -124,9 +124,11 @@ def _answer_or_error(
 
 
 def _refuse(error: RefusedOnPage) -> Response:
-    words = refusal(error.reason, error.client.name if error.client else None, current_tenant.name)
-    # Nobody sees the picture of an app that is off; and of API clients there is none.
-    client = error.client if error.client and error.client.app and not error.client.disabled else None
+    # What an API client is called is for admins: whoever opens the link may be a stranger.
+    app = error.client if error.client and error.client.app else None
+    words = refusal(error.reason, app.name if app else None, current_tenant.name)
+    # Nobody sees the picture of an app that is off.
+    client = app if app and not app.disabled else None
     page = render_template("consent/refused.html", refusal=words, sent=error.sent, client=client)
     return Response(page, 400, mimetype="text/html")
 
